@@ -1,1 +1,12 @@
-//! See the crate description.
+//! The heart of mailproof: what a run is, what was seen in it, and what
+//! follows from that.
+//!
+//! Nothing here runs anything: no clock, no runtime, no I/O but reading and
+//! writing files that the caller names. `check` reads a history and its plan
+//! and nothing else.
+
+pub mod event;
+pub mod order;
+pub mod party;
+pub mod plan;
+pub mod scenario;

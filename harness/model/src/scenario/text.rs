@@ -1,0 +1,265 @@
+//! The text forms of a scenario's small values: counts, sizes, picks,
+//! triggers, spreads.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Count, Inequality, Pick, Point, Size, Span, Spread, Trigger};
+use crate::party::Party;
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.least == self.most {
+            write!(f, "{}", self.least)
+        } else {
+            write!(f, "{}..{}", self.least, self.most)
+        }
+    }
+}
+
+impl FromStr for Count {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let number = |t: &str| {
+            t.trim()
+                .parse::<u32>()
+                .map_err(|_| format!("`{t}` is not a whole number; write `3` or `\"1..3\"`"))
+        };
+        let (least, most) = match s.split_once("..") {
+            Some((a, b)) => (number(a)?, number(b)?),
+            None => (number(s)?, number(s)?),
+        };
+        if least > most {
+            return Err(format!("the range `{s}` is empty: {least} is above {most}"));
+        }
+        Ok(Self { least, most })
+    }
+}
+
+const SIZES: [(&str, u64); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (digits, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
+    let unit = unit.trim();
+    let factor = SIZES
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, f)| *f)
+        .ok_or_else(|| format!("`{text}` is not a size; write `4 KiB` (B, KiB, MiB, GiB)"))?;
+    digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(factor))
+        .ok_or_else(|| format!("`{text}` is not a size; write `4 KiB` (B, KiB, MiB, GiB)"))
+}
+
+fn size_text(bytes: u64) -> String {
+    let (unit, factor) = SIZES
+        .iter()
+        .find(|(_, f)| bytes >= *f && bytes % f == 0)
+        .unwrap_or(&SIZES[3]);
+    format!("{} {unit}", bytes / factor)
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.least == self.most {
+            f.write_str(&size_text(self.least))
+        } else {
+            write!(f, "{}..{}", size_text(self.least), size_text(self.most))
+        }
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let (least, most) = match s.split_once("..") {
+            Some((a, b)) => (size(a)?, size(b)?),
+            None => (size(s)?, size(s)?),
+        };
+        if least > most {
+            return Err(format!("the range `{s}` is empty"));
+        }
+        Ok(Self { least, most })
+    }
+}
+
+impl fmt::Display for Pick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => write!(f, "{node}"),
+            Self::Busiest => f.write_str("busiest"),
+            Self::Any => f.write_str("any"),
+            Self::Held => f.write_str("held"),
+        }
+    }
+}
+
+impl FromStr for Pick {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "busiest" => Ok(Self::Busiest),
+            "any" => Ok(Self::Any),
+            "held" => Ok(Self::Held),
+            _ => s
+                .parse::<Party>()
+                .ok()
+                .filter(|p| p.is_node())
+                .map(Self::Node)
+                .ok_or_else(|| {
+                    format!("`{s}` is not a node; write `n1`, `busiest`, `any` or `held`")
+                }),
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Accepted(share) => write!(f, "{share}% accepted"),
+            Self::Delivered(share) => write!(f, "{share}% delivered"),
+            Self::After(span) => write!(f, "{span}"),
+            Self::Point(point) => write!(f, "{} #{} on {}", point.phase, point.nth, point.link),
+        }
+    }
+}
+
+/// Everything but a point, which is a table.
+impl FromStr for Trigger {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        if s == "start" {
+            return Ok(Self::Start);
+        }
+        if let Some((share, of)) = s.split_once('%') {
+            let share = share
+                .trim()
+                .parse::<u8>()
+                .ok()
+                .filter(|n| *n <= 100)
+                .ok_or_else(|| format!("`{share}` is not a share from 0 to 100"))?;
+            return match of.trim() {
+                "accepted" => Ok(Self::Accepted(share)),
+                "delivered" => Ok(Self::Delivered(share)),
+                other => Err(format!(
+                    "`{other}` is not a share of the workload; write `30% accepted` or `30% delivered`"
+                )),
+            };
+        }
+        s.parse::<Span>().map(Self::After).map_err(|e| {
+            format!(
+                "{e}; a trigger is `start`, `30% accepted`, `30% delivered`, a span of time, or {{ link = \"client->n1\", phase = \"dot\", nth = 3 }}"
+            )
+        })
+    }
+}
+
+impl Serialize for Trigger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Point(point) => point.serialize(serializer),
+            other => serializer.collect_str(other),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Trigger {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrPoint;
+        impl<'de> Visitor<'de> for TextOrPoint {
+            type Value = Trigger;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a trigger such as \"30% accepted\" or { link = \"client->n1\", phase = \"dot\", nth = 3 }")
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Trigger, E> {
+                v.parse().map_err(E::custom)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Trigger, A::Error> {
+                Point::deserialize(de::value::MapAccessDeserializer::new(map)).map(Trigger::Point)
+            }
+        }
+        deserializer.deserialize_any(TextOrPoint)
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.least == self.most {
+            serializer.serialize_u32(self.least)
+        } else {
+            serializer.collect_str(self)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NumberOrRange;
+        impl Visitor<'_> for NumberOrRange {
+            type Value = Count;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or a range such as \"1..3\"")
+            }
+            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Count, E> {
+                let n = u32::try_from(v)
+                    .map_err(|_| E::custom(format!("{v} is not a count from 0 to 4294967295")))?;
+                Ok(Count { least: n, most: n })
+            }
+            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Count, E> {
+                self.visit_i64(i64::try_from(v).unwrap_or(-1))
+            }
+            fn visit_str<E: de::Error>(self, v: &str) -> Result<Count, E> {
+                v.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(NumberOrRange)
+    }
+}
+
+macro_rules! serde_text {
+    ($($name:ty => $expecting:literal),* $(,)?) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: de::Error>(self, v: &str) -> Result<$name, E> {
+                        v.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    )*};
+}
+
+serde_text! {
+    Span => "a span of time such as \"250 ms\"",
+    Inequality => "an inequality such as \"restart < takeover / 3\"",
+    Size => "a size such as \"4 KiB\" or \"1 KiB..64 KiB\"",
+    Pick => "a node such as \"n1\", or \"busiest\", \"any\", \"held\"",
+    Spread => "\"round-robin\" or a node such as \"n1\"",
+}
