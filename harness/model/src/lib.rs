@@ -10,3 +10,4 @@ pub mod order;
 pub mod party;
 pub mod plan;
 pub mod scenario;
+pub mod verdict;
