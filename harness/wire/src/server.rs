@@ -1,0 +1,176 @@
+//! The mailbox: the harness's final next hop, where mail ends.
+
+use crate::line::Line;
+use crate::phase::Phase;
+use crate::policy::{Injection, Policy};
+use crate::reply::Reply;
+
+/// How a mailbox behaves.
+#[derive(Debug, Clone)]
+pub struct MailboxOptions {
+    /// Name in the greeting.
+    pub name: String,
+    /// Speak LMTP (RFC 2033).
+    pub lmtp: bool,
+    /// Largest content in bytes; offered as SIZE, 552 above it.
+    pub size_limit: usize,
+    /// Most recipients of one message; 452 above it.
+    pub rcpt_limit: usize,
+    /// Most bytes kept from a client that pipelines past an end of data which
+    /// the host has not answered.
+    pub backlog_limit: usize,
+}
+
+impl Default for MailboxOptions {
+    fn default() -> Self {
+        Self {
+            name: "mailbox.mailproof.test".into(),
+            lmtp: false,
+            size_limit: 64 * 1024 * 1024,
+            rcpt_limit: 10_000,
+            backlog_limit: 1024 * 1024,
+        }
+    }
+}
+
+/// A message whose end of data has arrived and which is not yet answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Reverse path without angle brackets; empty for the null sender.
+    pub from: Line,
+    /// Parameters of MAIL, as sent.
+    pub params: Line,
+    /// The accepted recipients, in order.
+    pub rcpts: Vec<MessageRecipient>,
+    /// The content, dot-stuffing undone.
+    pub content: Vec<u8>,
+}
+
+/// A recipient that the mailbox accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRecipient {
+    /// Forward path without angle brackets and source route.
+    pub address: Line,
+    /// Parameters of RCPT, as sent.
+    pub params: Line,
+}
+
+/// What a mailbox reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailboxEvent {
+    /// EHLO, HELO or LHLO was accepted; the line as sent.
+    Hello(Line),
+    /// Content is complete. Nothing further is read until
+    /// [`Mailbox::answer`] or [`Mailbox::answer_each`] is called.
+    Message(Message),
+    /// A command was refused, by injection or because it cannot be served.
+    Refused {
+        /// Where.
+        phase: Option<Phase>,
+        /// The command line as sent; empty for the greeting and the dot.
+        line: Line,
+        /// The reply; `None` where the injection says nothing.
+        reply: Option<Reply>,
+    },
+    /// The client broke the protocol.
+    Violation {
+        /// The rule.
+        rule: &'static str,
+        /// The line, or its beginning.
+        line: Line,
+    },
+    /// The mailbox has no more to say: once its output is sent, close.
+    Close,
+}
+
+/// No message was waiting for this answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// No end of data is unanswered.
+    #[error("the mailbox has no message that waits for an answer")]
+    NothingWaits,
+    /// LMTP needs one reply per accepted recipient; SMTP needs one.
+    #[error("the message needs {needed} replies, got {given}")]
+    Count {
+        /// Replies needed.
+        needed: usize,
+        /// Replies given.
+        given: usize,
+    },
+}
+
+/// A server session that takes everything unless told otherwise.
+#[derive(Debug)]
+pub struct Mailbox {
+    options: MailboxOptions,
+    policy: Policy,
+    out: Vec<u8>,
+}
+
+impl Mailbox {
+    /// A session on a connection that has just been accepted. Its greeting
+    /// goes out with the first [`transmit`](Self::transmit) after
+    /// [`greet`](Self::greet).
+    #[must_use]
+    pub fn new(options: MailboxOptions, policy: Policy) -> Self {
+        Self {
+            options,
+            policy,
+            out: Vec::new(),
+        }
+    }
+
+    /// Says the greeting.
+    pub fn greet(&mut self, events: &mut Vec<MailboxEvent>) {
+        let _ = events;
+    }
+
+    /// Adds an injection to the running session.
+    pub fn inject(&mut self, injection: Injection) {
+        self.policy.add(injection);
+    }
+
+    /// Reads bytes from the client and appends what they mean to `events`.
+    pub fn received(&mut self, bytes: &[u8], events: &mut Vec<MailboxEvent>) {
+        let _ = (bytes, events, &self.options);
+    }
+
+    /// Answers the waiting message with one reply; in LMTP the same for every
+    /// recipient. Then goes on with what the client has sent meanwhile.
+    ///
+    /// # Errors
+    /// If no message waits.
+    pub fn answer(
+        &mut self,
+        reply: &Reply,
+        events: &mut Vec<MailboxEvent>,
+    ) -> Result<(), AnswerError> {
+        let _ = (reply, events);
+        Err(AnswerError::NothingWaits)
+    }
+
+    /// Answers the waiting message with a reply for each recipient (LMTP), or
+    /// with the only one (SMTP).
+    ///
+    /// # Errors
+    /// If no message waits, or the number is wrong; then nothing is sent.
+    pub fn answer_each(
+        &mut self,
+        replies: &[Reply],
+        events: &mut Vec<MailboxEvent>,
+    ) -> Result<(), AnswerError> {
+        let _ = (replies, events);
+        Err(AnswerError::NothingWaits)
+    }
+
+    /// Whether a message waits for its answer.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        false
+    }
+
+    /// Moves the bytes to send to the end of `out`.
+    pub fn transmit(&mut self, out: &mut Vec<u8>) {
+        out.append(&mut self.out);
+    }
+}
