@@ -150,6 +150,12 @@ pub enum What {
         session: u16,
         /// To which node.
         node: Party,
+        /// The recipients it is for: all of the message's at the first
+        /// attempt, those still unsettled later.
+        rcpts: Vec<Rcpt>,
+        /// Nobody is to be told of a failure: null sender, or NOTIFY=NEVER.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        silent: bool,
     },
     /// What the sender knows at the end of an attempt (client).
     Outcome {
@@ -157,10 +163,12 @@ pub enum What {
         msg: Msg,
         /// Which attempt.
         attempt: Attempt,
-        /// The reply code to each recipient's RCPT, in order; 0: none seen.
+        /// The reply code to the RCPT of each recipient of the attempt, in
+        /// the attempt's order; 0: none seen.
         rcpts: Vec<u16>,
         /// The reply codes to the end of data: one for all recipients, or
-        /// one for each accepted recipient in LMTP; empty: none seen.
+        /// one for each recipient with a 2yz to its RCPT in LMTP; empty: none
+        /// seen.
         end: Vec<u16>,
         /// Why it ended early, in words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
