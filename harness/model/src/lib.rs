@@ -11,3 +11,6 @@ pub mod party;
 pub mod plan;
 pub mod scenario;
 pub mod verdict;
+pub mod diagnostic;
+pub mod strict;
+pub mod suggest;

@@ -3,6 +3,7 @@
 //! These types are what a file says, before any late choice; [`crate::plan`]
 //! adds seed, target and resolved times.
 
+mod parse;
 mod span;
 mod text;
 
@@ -11,6 +12,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use parse::{parse, parse_all};
 pub use span::{Inequality, Span, SpanError, Times};
 
 use crate::party::{Link, NameError, Party};

@@ -54,6 +54,12 @@ pub enum SpanError {
         /// What is wrong with it.
         why: String,
     },
+    /// The text is no inequality.
+    #[error("`{text}` is not an inequality such as `restart < takeover / 3`")]
+    NoInequality {
+        /// What was given.
+        text: String,
+    },
     /// A name that the plan has no value for.
     #[error("`{name}` in `{text}` has no value; known times are {known}")]
     Unknown {
@@ -278,10 +284,11 @@ impl FromStr for Inequality {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, SpanError> {
-        let (left, right) = text.split_once('<').ok_or_else(|| SpanError::Syntax {
-            text: text.to_owned(),
-            why: "an inequality has the form `restart < takeover / 3`".to_owned(),
-        })?;
+        let (left, right) = text
+            .split_once('<')
+            .ok_or_else(|| SpanError::NoInequality {
+                text: text.to_owned(),
+            })?;
         Ok(Self {
             left: left.parse()?,
             right: right.parse()?,
