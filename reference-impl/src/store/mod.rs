@@ -1,0 +1,722 @@
+//! The durable store: one log of records in segments. It knows nothing of
+//! mail.
+//!
+//! # How it is used
+//! The store touches no disk after [`Store::open`]. [`Store::append`] buffers;
+//! [`Store::next_batch`] hands out everything pending as one [`Batch`] of disk
+//! operations; the host executes them in order, stops at the first that fails,
+//! and reports with [`Store::batch_done`], which says up to where records are
+//! durable. One batch is in flight at a time, so a slow disk makes larger
+//! batches (group commit). Ask for a batch after every append and after every
+//! completion, until there is none.
+//!
+//! # What it promises
+//! 1. A record reported durable is returned by every later open, exactly, until
+//!    its segment is removed; or the store refuses to open.
+//! 2. Records come back in the order of their sequence numbers, without gaps
+//!    from the oldest kept one on. A batch comes back whole or not at all, and
+//!    only the last one can be missing.
+//! 3. What was never appended never comes back.
+//! 4. Segments are removed oldest first, and the removal takes effect with the
+//!    batch that announces it. So a tombstone never goes before what it kills:
+//!    whoever appends a tombstone may release both it and its victim at once.
+//!
+//! Faults it is built for: a crash of the process or the power at any point; a
+//! disk that reorders un-synced writes freely, down to torn sectors; a failed
+//! write or sync; bits flipped, blocks zeroed, files truncated, deleted or
+//! swapped while the store was closed. It does not defend against a disk that
+//! acknowledges a sync and drops the data *and* the traces of it, against the
+//! whole directory being set back to an older copy, or against an adversary
+//! who can write to the directory.
+//!
+//! # A torn tail is told from damage
+//! After a power cut *any* part of the batch in flight may be on the disk: later
+//! pages without earlier ones, a footer without its records. So neither "the
+//! first bad record" nor "a valid record after a bad one" proves anything by
+//! itself. What does prove is order between batches:
+//!
+//! * **Batch k+1 is written only after batch k was synced.** So a valid batch
+//!   header with a number above k proves that k was durable. If k does not read
+//!   back whole, it was damaged later: [`StoreError::Damaged`].
+//! * Every batch header carries its number, the first sequence number, the
+//!   count, the length and checksum of all its records, and the check of the
+//!   batch before; its own check covers these. A batch is accepted whole or not
+//!   at all, and the chain admits one successor only.
+//! * **A mark is written after the sync.** For the last batch there is no
+//!   successor to prove it. So when the sync has returned, the same batch of
+//!   operations writes "batch k is durable" to the file `mark`, un-synced (it
+//!   costs no flush; the next flush or the kernel carries it out). A mark beyond
+//!   the end of the log proves damage, a lost last segment included. A missing
+//!   or older mark proves nothing and costs nothing but this one detection: a
+//!   mark only ever makes the store refuse, never accept.
+//! * What is left (an invalid batch at the end, no later header, no mark) was
+//!   never reported durable, unless the mark was lost in a power cut *and* the
+//!   same last batch was damaged: a double fault. It is a torn tail: dropped.
+//! * **A segment appears by rename, synced before.** So a segment whose header
+//!   is bad, or whose length is not the one in its header, is damaged, never
+//!   torn. A segment's header names the first batch, the sequence number, the
+//!   check and the end offset that the segment before it must reach.
+//! * **Each batch header names the oldest segment that the log needs.** Files
+//!   are removed after that batch is synced, in any order the disk likes. So a
+//!   missing segment from there on is damage, and one before is rubbish.
+//!
+//! Bodies hold what strangers send. Could a mail that contains bytes like a
+//! batch header pass for one when the store looks for later batches? No: each
+//! batch header repeats a 128-bit salt that never leaves the directory (the
+//! database ID is derived from the same randomness one way). And a copy of this
+//! very log sent as a mail holds only smaller batch numbers.
+//!
+//! # Before the first new append
+//! Dropping a torn tail means that its batch number and sequence numbers are
+//! used again, so no remnant may ever pass for the new batch's continuation.
+//! [`Store::open`] zeroes every non-zero block after the end and syncs before
+//! it returns. Remnants could not be taken for valid anyway: batches begin at
+//! block boundaries, a torn batch's only header stood where the new one goes,
+//! and the chain of checks rejects a header with another history.
+//!
+//! The last batch may be valid and yet not durable: the process died between
+//! write and sync, or the sync failed and the kernel kept the pages as clean.
+//! Acting on it would be a promise that the disk does not know of. So open
+//! writes the last batch again in place, the same bytes, and syncs. Batches
+//! before it were synced before it was written.
+//!
+//! # Nothing synced is rewritten
+//! Batches begin at multiples of 4096, so no write of a new batch shares a page
+//! or sector with a durable one, and a torn write cannot hurt it.
+//!
+//! # Database ID
+//! In full in every segment header and mark; its first 8 bytes in every record,
+//! for a reader that salvages single records. The batch header's salt binds
+//! each batch to the store with all 128 bits, so the short tag carries no
+//! weight in recovery and saves 8 bytes a record.
+//!
+//! A failed operation takes the store out of service for good
+//! ([`StoreError::Poisoned`]): after a failed sync the kernel may drop the data
+//! and report success for the next try.
+//!
+//! Everything is a function of the calls: no clock, no randomness but the one
+//! number passed to [`Store::open`], no iteration over hash order.
+
+mod error;
+mod format;
+mod open;
+mod report;
+mod segment;
+mod survey;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+
+use crate::disk::{Disk, DiskOp, FileName};
+use format::{
+    BATCH_HEADER, BLOCK, BatchHeader, MARK_FILE, Mark, RecordHead, Salt, SegmentHeader,
+    new_segment_file, record_len, round_block, segment_file,
+};
+use segment::{Entry, Segment};
+
+pub use error::StoreError;
+pub use format::{DatabaseId, FORMAT_VERSION, MAX_BODY, MAX_HEADER};
+pub use report::{DamageReport, MarkReport, Report, SegmentReport, TailReport, inspect};
+
+/// Smallest segment, in bytes.
+pub const MIN_SEGMENT_BYTES: u64 = 64 * 1024;
+/// Largest segment that can be asked for, in bytes.
+pub const MAX_SEGMENT_BYTES: u64 = 1 << 30;
+
+/// A batch stops growing at this many bytes of records; one record may be
+/// larger.
+const BATCH_SOFT_LIMIT: usize = 4 << 20;
+
+/// A record's sequence number. They count from 1 without gaps; 0 stands for
+/// "none".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a batch between [`Store::next_batch`] and [`Store::batch_done`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+/// Disk operations to execute in order.
+///
+/// They end with a sync, then the un-synced mark that this sync succeeded, then
+/// the removal of segments that the batch made superfluous, if any.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// For [`Store::batch_done`].
+    pub id: BatchId,
+    /// What to do; after the first failure nothing more of it.
+    pub ops: Vec<DiskOp>,
+    /// The last record in it (or before it, if it holds none).
+    pub up_to: Seq,
+}
+
+impl Batch {
+    /// Executes the operations in order, up to the first that fails.
+    ///
+    /// # Errors
+    /// That failure, with the operation's name.
+    pub fn execute(&self, disk: &mut dyn Disk) -> io::Result<()> {
+        for op in &self.ops {
+            disk.apply(op)
+                .map_err(|error| io::Error::new(error.kind(), format!("{op}: {error}")))?;
+        }
+        Ok(())
+    }
+}
+
+/// A record as [`Store::open`] returns it. The body stays on the disk; see
+/// [`Store::read`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its sequence number.
+    pub seq: Seq,
+    /// What [`Store::append`] was given.
+    pub kind: u8,
+    /// What [`Store::append`] was given.
+    pub header: Bytes,
+    /// Length of the body, in bytes.
+    pub body_len: u64,
+}
+
+/// Where a record lies, for hosts that read it themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// The segment's file.
+    pub file: FileName,
+    /// Where the record begins, in bytes.
+    pub offset: u64,
+    /// Its length with header and body, in bytes.
+    pub len: usize,
+}
+
+/// What still lives in the oldest segment: the cost of moving it to the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OldestLive {
+    /// Live records.
+    pub records: usize,
+    /// Their bytes in the log, headers included.
+    pub bytes: u64,
+    /// Length of the segment's file, in bytes: what their move sets free.
+    pub segment_bytes: u64,
+    /// Whether it is also the segment that is being written, which is never
+    /// removed.
+    pub active: bool,
+}
+
+/// How a store is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Length of a new segment in bytes, rounded up to a multiple of 4096:
+    /// [`MIN_SEGMENT_BYTES`] to [`MAX_SEGMENT_BYTES`], 16 MiB unless said
+    /// otherwise. A record that does not fit gets a longer segment. May differ
+    /// from one open to the next.
+    pub segment_bytes: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 16 << 20,
+        }
+    }
+}
+
+/// A record that is not in a batch yet.
+#[derive(Debug)]
+struct Pending {
+    kind: u8,
+    live: bool,
+    header: Bytes,
+    body: Vec<Bytes>,
+    body_len: usize,
+}
+
+impl Pending {
+    fn len(&self) -> usize {
+        record_len(self.header.len(), self.body_len)
+    }
+}
+
+/// The batch whose completion is awaited.
+#[derive(Debug)]
+struct InFlight {
+    id: BatchId,
+    up_to: Seq,
+    oldest: u64,
+}
+
+/// The store. See the [module](self) for how it is used and what it promises.
+#[derive(Debug)]
+pub struct Store {
+    database: DatabaseId,
+    salt: Salt,
+    segment_bytes: u64,
+    epoch: u32,
+    /// Oldest first; the last is the active one. Never empty.
+    segments: VecDeque<Segment>,
+    /// Where the next batch goes in the active segment, a multiple of 4096.
+    write_at: u64,
+    /// Number of the next batch.
+    next_batch: u64,
+    /// Check of the last batch handed out.
+    check: u32,
+    /// Sequence number of the next record that goes into a batch.
+    next_placed: Seq,
+    pending: VecDeque<Pending>,
+    durable: Seq,
+    /// The oldest segment as the last durable batch names it.
+    durable_oldest: u64,
+    in_flight: Option<InFlight>,
+    poisoned: Option<String>,
+    bytes_on_disk: u64,
+}
+
+impl Store {
+    /// Opens the store in `disk`, or creates one if the directory holds none.
+    ///
+    /// Answers with every record from the oldest kept segment on, released or
+    /// not, in sequence order. All of them are durable when this returns; a
+    /// batch that was complete on the disk though never reported durable is
+    /// among them.
+    ///
+    /// `fresh` must come from a good random source; it is used only when the
+    /// store is new, for its database ID and salt.
+    ///
+    /// # Errors
+    /// Refuses damage, foreign files, gaps and unknown versions
+    /// ([`StoreError::is_damage`]) before anything is written; errors of the
+    /// disk; an option out of range.
+    pub fn open(
+        disk: &mut dyn Disk,
+        options: StoreOptions,
+        fresh: u128,
+    ) -> Result<(Self, Vec<Record>), StoreError> {
+        open::open(disk, options, fresh)
+    }
+
+    /// Buffers a record. Its body is the concatenation of `body`.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`]; [`StoreError::TooLarge`] when the header is
+    /// over [`MAX_HEADER`] or the body over [`MAX_BODY`].
+    pub fn append(&mut self, kind: u8, header: &[u8], body: &[Bytes]) -> Result<Seq, StoreError> {
+        self.in_service()?;
+        let body_len = body.iter().map(Bytes::len).sum::<usize>();
+        for (what, len, max) in [
+            ("header", header.len(), MAX_HEADER),
+            ("body", body_len, MAX_BODY),
+        ] {
+            if len > max {
+                let (len, max) = (len as u64, max as u64);
+                return Err(StoreError::TooLarge { what, len, max });
+            }
+        }
+        let seq = Seq(self.next_placed.0 + self.pending.len() as u64);
+        self.pending.push_back(Pending {
+            kind,
+            live: true,
+            header: Bytes::copy_from_slice(header),
+            body: body.to_vec(),
+            body_len,
+        });
+        Ok(seq)
+    }
+
+    /// The next batch for the disk: what is pending, as much as fits into one
+    /// batch, or the removal of dead segments alone. `None` when there is
+    /// nothing to do, while a batch is in flight, and when the store is out of
+    /// service.
+    pub fn next_batch(&mut self) -> Option<Batch> {
+        if self.in_flight.is_some() || self.poisoned.is_some() {
+            return None;
+        }
+        if self.pending.is_empty() && self.dead_prefix() == 0 {
+            return None;
+        }
+        let mut ops = Vec::new();
+        let mut taken = self.fitting();
+        let room = self.room();
+        if (taken == 0 && !self.pending.is_empty()) || room < BATCH_HEADER {
+            self.roll(&mut ops);
+            taken = self.fitting();
+        }
+        let number = self.next_batch;
+        let (data, up_to, oldest) = self.place(taken);
+        let active = self.active();
+        let (file, segment) = (active.file.clone(), active.number);
+        ops.push(DiskOp::Write {
+            file: file.clone(),
+            offset: self.write_at,
+            data: data.clone(),
+        });
+        ops.push(DiskOp::Sync { file });
+        let mark = Mark {
+            database: self.database,
+            batch: number,
+            segment,
+            last_seq: up_to,
+            check: self.check,
+        };
+        ops.push(DiskOp::Write {
+            file: FileName::built(MARK_FILE),
+            offset: mark.offset(),
+            data: mark.encode(),
+        });
+        let dead = self.dead_prefix();
+        for segment in self.segments.iter().take(dead) {
+            let file = segment.file.clone();
+            ops.push(DiskOp::Remove { file });
+        }
+        if dead > 0 {
+            ops.push(DiskOp::SyncDir);
+        }
+        self.write_at = round_block(self.write_at + data.len() as u64);
+        let id = BatchId(number);
+        self.in_flight = Some(InFlight { id, up_to, oldest });
+        Some(Batch { id, ops, up_to })
+    }
+
+    /// Reports how the batch in flight ended. Answers with the last record that
+    /// is durable now.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] when an operation failed: the store is then out
+    /// of service for good. [`StoreError::WrongBatch`] when `id` is not in
+    /// flight; nothing changes then.
+    pub fn batch_done(&mut self, id: BatchId, result: io::Result<()>) -> Result<Seq, StoreError> {
+        self.in_service()?;
+        let Some(done) = self.in_flight.take_if(|flight| flight.id == id) else {
+            return Err(StoreError::WrongBatch(id));
+        };
+        if let Err(error) = result {
+            let why = format!("batch {} failed: {error}", id.0);
+            self.poisoned = Some(why.clone());
+            return Err(StoreError::Poisoned(why));
+        }
+        self.durable = done.up_to;
+        self.durable_oldest = done.oldest;
+        while self
+            .segments
+            .front()
+            .is_some_and(|s| s.number < done.oldest)
+        {
+            if let Some(removed) = self.segments.pop_front() {
+                self.bytes_on_disk -= removed.len;
+            }
+        }
+        Ok(self.durable)
+    }
+
+    /// Hands out and executes batches until nothing is left to do; for hosts
+    /// that may block. Answers with the last durable record.
+    ///
+    /// # Errors
+    /// As [`Store::batch_done`].
+    pub fn flush(&mut self, disk: &mut dyn Disk) -> Result<Seq, StoreError> {
+        self.in_service()?;
+        while let Some(batch) = self.next_batch() {
+            let result = batch.execute(disk);
+            self.batch_done(batch.id, result)?;
+        }
+        Ok(self.durable)
+    }
+
+    /// Says that a record is not needed any more. When every record of the
+    /// oldest segments is released, a later batch removes them. Unknown and
+    /// already released records are ignored, a record that is not durable yet
+    /// may be released.
+    ///
+    /// Not persistent: after [`Store::open`] the caller releases again, guided
+    /// by its own tombstones. Append a tombstone *before* releasing what it
+    /// kills, so that the removal cannot become durable without it.
+    pub fn release(&mut self, seq: Seq) {
+        if seq >= self.next_placed {
+            let at = usize::try_from(seq.0 - self.next_placed.0).unwrap_or(usize::MAX);
+            if let Some(pending) = self.pending.get_mut(at) {
+                pending.live = false;
+            }
+        } else if let Some(at) = self.segment_of(seq) {
+            self.segments[at].release(seq);
+        }
+    }
+
+    /// What still lives in the oldest segment. A caller that wants its space
+    /// back appends these records again and releases the old ones
+    /// ([`Store::oldest_live_records`]).
+    #[must_use]
+    pub fn oldest_segment_live(&self) -> OldestLive {
+        let active = self.segments.len() == 1;
+        self.segments
+            .front()
+            .map_or_else(OldestLive::default, |segment| OldestLive {
+                records: segment.live_records,
+                bytes: segment.live_bytes,
+                segment_bytes: segment.len,
+                active,
+            })
+    }
+
+    /// The live records of the oldest segment, in order.
+    pub fn oldest_live_records(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.segments.front().into_iter().flat_map(Segment::live)
+    }
+
+    /// Bytes that the store's files take, those included that a batch in flight
+    /// removes.
+    #[must_use]
+    pub fn bytes_on_disk(&self) -> u64 {
+        self.bytes_on_disk
+    }
+
+    /// Bytes of live records in the log, pending ones not included.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.live_bytes).sum()
+    }
+
+    /// Who this store is.
+    #[must_use]
+    pub fn database_id(&self) -> DatabaseId {
+        self.database
+    }
+
+    /// How often this store has been opened, this time included, as far as the
+    /// log tells: an open that wrote no batch leaves no trace.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// The last durable record; 0 when there is none.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// The last record appended; 0 when there is none.
+    #[must_use]
+    pub fn appended(&self) -> Seq {
+        Seq(self.next_placed.0 + self.pending.len() as u64 - 1)
+    }
+
+    /// Why the store is out of service, if it is.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// Reads a durable record's body and checks it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::NotDurable`],
+    /// [`StoreError::Damaged`] when the bytes are not what was written,
+    /// [`StoreError::Io`], [`StoreError::Poisoned`].
+    pub fn read(&self, disk: &dyn Disk, seq: Seq) -> Result<Bytes, StoreError> {
+        let extent = self.extent(seq)?;
+        let bytes = disk
+            .read(&extent.file, extent.offset, extent.len)
+            .map_err(StoreError::io(format!("read record {seq}")))?;
+        self.body_of(seq, &Bytes::from(bytes))
+    }
+
+    /// Where a durable record lies; for hosts that read it themselves and then
+    /// ask [`Store::body_of`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::NotDurable`],
+    /// [`StoreError::Poisoned`].
+    pub fn extent(&self, seq: Seq) -> Result<Extent, StoreError> {
+        self.in_service()?;
+        if seq > self.durable && seq <= self.appended() {
+            return Err(StoreError::NotDurable(seq));
+        }
+        let (segment, entry) = self.entry(seq).ok_or(StoreError::NotFound(seq))?;
+        Ok(Extent {
+            file: segment.file.clone(),
+            offset: entry.offset,
+            len: entry.exact_len(),
+        })
+    }
+
+    /// Checks the bytes of a record's [`Extent`] and answers with its body,
+    /// which shares their memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when they are not what was written;
+    /// [`StoreError::NotFound`] when the record is gone by now.
+    pub fn body_of(&self, seq: Seq, bytes: &Bytes) -> Result<Bytes, StoreError> {
+        let (segment, entry) = self.entry(seq).ok_or(StoreError::NotFound(seq))?;
+        let damaged = |what: &str| {
+            StoreError::damaged(&segment.file, entry.offset, format!("record {seq}: {what}"))
+        };
+        let (head, _, body) = RecordHead::decode(bytes, self.database.tag()).map_err(damaged)?;
+        if head.seq != seq || body.len() != entry.body_len as usize {
+            return Err(damaged("another record lies here"));
+        }
+        Ok(bytes.slice_ref(body))
+    }
+
+    fn in_service(&self) -> Result<(), StoreError> {
+        match &self.poisoned {
+            Some(why) => Err(StoreError::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The active segment; there is always one.
+    fn active(&self) -> &Segment {
+        &self.segments[self.segments.len() - 1]
+    }
+
+    /// Bytes left in the active segment.
+    fn room(&self) -> usize {
+        usize::try_from(self.active().len.saturating_sub(self.write_at)).unwrap_or(usize::MAX)
+    }
+
+    /// How many pending records fit into one batch in the active segment.
+    fn fitting(&self) -> usize {
+        let room = self.room().saturating_sub(BATCH_HEADER);
+        let mut bytes = 0;
+        let mut taken = 0;
+        for record in &self.pending {
+            let more = bytes + record.len();
+            if more > room || (taken > 0 && more > BATCH_SOFT_LIMIT) {
+                break;
+            }
+            bytes = more;
+            taken += 1;
+        }
+        taken
+    }
+
+    /// How many of the oldest segments hold no live record; never the active
+    /// one.
+    fn dead_prefix(&self) -> usize {
+        let closed = self.segments.len() - 1;
+        self.segments
+            .iter()
+            .take(closed)
+            .take_while(|segment| segment.live_records == 0)
+            .count()
+    }
+
+    /// Makes a new active segment: complete and synced under a passing name,
+    /// then renamed, then the name synced, all before a batch goes in.
+    fn roll(&mut self, ops: &mut Vec<DiskOp>) {
+        let first = self.pending.front().map_or(0, Pending::len);
+        let needed = round_block(BLOCK + (BATCH_HEADER + first) as u64);
+        let header = SegmentHeader {
+            database: self.database,
+            salt: self.salt,
+            number: self.active().number + 1,
+            len: needed.max(self.segment_bytes),
+            first_batch: self.next_batch,
+            first_seq: self.next_placed,
+            oldest: self.durable_oldest,
+            prev_end: self.write_at,
+            prev_check: self.check,
+            epoch: self.epoch,
+        };
+        create_segment(&header, ops);
+        self.bytes_on_disk += header.len;
+        self.segments
+            .push_back(Segment::new(header.number, header.len, header.first_seq));
+        self.write_at = BLOCK;
+    }
+
+    /// Turns the first `taken` pending records into a batch at `write_at`.
+    /// Answers with its bytes, its last record and the oldest segment it names.
+    fn place(&mut self, taken: usize) -> (Bytes, Seq, u64) {
+        let payload_len: usize = self.pending.iter().take(taken).map(Pending::len).sum();
+        let mut data = Vec::with_capacity(BATCH_HEADER + payload_len);
+        data.resize(BATCH_HEADER, 0);
+        let first_seq = self.next_placed;
+        let tag = self.database.tag();
+        let active = self.segments.len() - 1;
+        for record in self.pending.drain(..taken) {
+            let body_crc = record
+                .body
+                .iter()
+                .fold(0, |crc, part| crc32c::crc32c_append(crc, part));
+            // Both lengths were checked against limits far below 2^32.
+            let head = RecordHead {
+                kind: record.kind,
+                seq: self.next_placed,
+                header_len: record.header.len() as u32,
+                body_len: record.body_len as u32,
+                body_crc,
+            };
+            self.segments[active].push(
+                Entry {
+                    offset: self.write_at + data.len() as u64,
+                    header_len: head.header_len,
+                    body_len: head.body_len,
+                    live: true,
+                },
+                record.live,
+            );
+            head.encode(tag, &record.header, &mut data);
+            for part in &record.body {
+                data.extend_from_slice(part);
+            }
+            data.resize(data.len().next_multiple_of(8), 0);
+            self.next_placed.0 += 1;
+        }
+        let oldest = self.segments[self.dead_prefix()].number;
+        let header = BatchHeader {
+            number: self.next_batch,
+            first_seq,
+            count: taken as u32,
+            epoch: self.epoch,
+            payload_len: payload_len as u64,
+            oldest,
+            prev_check: self.check,
+            payload_crc: crc32c::crc32c(&data[BATCH_HEADER..]),
+        };
+        let (bytes, check) = header.encode(&self.salt);
+        data[..BATCH_HEADER].copy_from_slice(&bytes);
+        self.check = check;
+        self.next_batch += 1;
+        (data.into(), Seq(self.next_placed.0 - 1), oldest)
+    }
+
+    fn segment_of(&self, seq: Seq) -> Option<usize> {
+        self.segments
+            .partition_point(|segment| segment.first_seq <= seq)
+            .checked_sub(1)
+    }
+
+    fn entry(&self, seq: Seq) -> Option<(&Segment, &Entry)> {
+        let segment = &self.segments[self.segment_of(seq)?];
+        Some((segment, segment.entry(seq)?))
+    }
+}
+
+/// The operations that make a segment appear.
+fn create_segment(header: &SegmentHeader, ops: &mut Vec<DiskOp>) {
+    let new = new_segment_file(header.number);
+    ops.push(DiskOp::Create {
+        file: new.clone(),
+        len: header.len,
+    });
+    ops.push(DiskOp::Write {
+        file: new.clone(),
+        offset: 0,
+        data: header.encode(),
+    });
+    ops.push(DiskOp::Sync { file: new.clone() });
+    ops.push(DiskOp::Rename {
+        from: new,
+        to: segment_file(header.number),
+    });
+    ops.push(DiskOp::SyncDir);
+}
