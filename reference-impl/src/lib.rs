@@ -1,1 +1,21 @@
-//! See the crate description.
+//! Reference transport node with shadow redundancy.
+//!
+//! [`Node`] is sans-IO: it takes [`Input`]s together with the time and answers
+//! with [`Output`]s. The `driver` feature adds the tokio driver that runs it on
+//! sockets and a disk; a simulator runs the same code on virtual ones.
+
+pub mod config;
+#[cfg(feature = "defects")]
+pub mod defect;
+pub mod disk;
+pub mod event;
+mod hex;
+mod io;
+mod node;
+mod rng;
+pub mod store;
+pub mod view;
+
+pub use config::Config;
+pub use io::{ConnId, DialError, Input, Now, Output};
+pub use node::{Boot, BootError, Node};

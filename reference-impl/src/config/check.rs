@@ -1,0 +1,283 @@
+//! Ranges and what keys must hold together.
+
+use std::time::Duration;
+
+use super::{Config, ConfigError, Role};
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+/// The lower bound of every time under `test-times`.
+const TEST_TIME: Duration = Duration::from_millis(10);
+
+impl Config {
+    /// Checks every range and every condition between keys.
+    ///
+    /// # Errors
+    /// The first that does not hold, with its key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_names()?;
+        self.check_cluster()?;
+        self.check_routes()?;
+        self.check_times()?;
+        self.check_sizes()
+    }
+
+    fn check_names(&self) -> Result<(), ConfigError> {
+        host_name("name", &self.name)?;
+        for (at, domain) in self.local_domains.iter().enumerate() {
+            host_name(&format!("local-domains[{at}]"), domain)?;
+        }
+        let local = !self.local_domains.is_empty();
+        match self.role {
+            Role::Mailbox if !local => Err(ConfigError::bare(
+                "role",
+                "role \"mailbox\" needs local-domains: the domains whose mail stays here",
+            )),
+            Role::Transport if local => Err(ConfigError::bare(
+                "local-domains",
+                "expected role = \"mailbox\" beside local-domains",
+            )),
+            _ => Ok(()),
+        }?;
+        if self.databases.is_empty() || self.databases.len() > 255 {
+            return Err(ConfigError::bare("databases", "expected 1 to 255 names"));
+        }
+        for (at, name) in self.databases.iter().enumerate() {
+            host_name(&format!("databases[{at}]"), name)?;
+        }
+        Ok(())
+    }
+
+    fn check_cluster(&self) -> Result<(), ConfigError> {
+        if self.peers.len() > 255 {
+            return Err(ConfigError::bare("peers", "expected at most 255 peers"));
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            host_name(&format!("peers[{at}].name"), &peer.name)?;
+            if peer.name.eq_ignore_ascii_case(&self.name) {
+                return Err(ConfigError::bare(
+                    &format!("peers[{at}].name"),
+                    "expected the name of another node: a node cannot hold its own copy",
+                ));
+            }
+            let earlier = &self.peers[..at];
+            if earlier
+                .iter()
+                .any(|p| p.name.eq_ignore_ascii_case(&peer.name) || p.address == peer.address)
+            {
+                return Err(ConfigError::bare(
+                    &format!("peers[{at}]"),
+                    "expected a name and an address that no earlier peer has",
+                ));
+            }
+        }
+        match &self.cluster_key {
+            Some(key) if key.len() < 16 => Err(ConfigError::bare(
+                "cluster-key",
+                "expected 16 bytes or more, as text or as hexadecimal digits after \"hex:\"",
+            )),
+            None if !self.peers.is_empty() => Err(ConfigError::bare(
+                "peers",
+                "peers need a cluster-key: shadow verbs are only for authenticated peers",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_routes(&self) -> Result<(), ConfigError> {
+        if self.routes.len() > 10_000 {
+            return Err(ConfigError::bare("routes", "expected at most 10000 routes"));
+        }
+        for (at, route) in self.routes.iter().enumerate() {
+            if route.domain != "*" {
+                let plain = route.domain.strip_prefix("*.").unwrap_or(&route.domain);
+                host_name(&format!("routes[{at}].domain"), plain)?;
+            }
+            if self.routes[..at]
+                .iter()
+                .any(|r| r.domain.eq_ignore_ascii_case(&route.domain))
+            {
+                return Err(ConfigError::bare(
+                    &format!("routes[{at}].domain"),
+                    "expected a domain that no earlier route has",
+                ));
+            }
+            if route.next_hops.is_empty() || route.next_hops.len() > 100 {
+                return Err(ConfigError::bare(
+                    &format!("routes[{at}].next-hops"),
+                    "expected 1 to 100 addresses",
+                ));
+            }
+            if route.next_hops.contains(&self.listen) {
+                return Err(ConfigError::bare(
+                    &format!("routes[{at}].next-hops"),
+                    "expected other addresses than the one listened on: mail would loop",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let hours = |n: u64| Duration::from_secs(n * 3_600);
+        let rows = [
+            ("retry-interval", self.retry_interval, SECOND, hours(12)),
+            (
+                "message-expiration-timeout",
+                self.message_expiration_timeout,
+                5 * SECOND,
+                90 * DAY,
+            ),
+            (
+                "shadow-heartbeat-frequency",
+                self.shadow_heartbeat_frequency,
+                SECOND,
+                DAY,
+            ),
+            (
+                "shadow-resubmit-time-span",
+                self.shadow_resubmit_time_span,
+                SECOND,
+                DAY,
+            ),
+            (
+                "shadow-message-auto-discard-interval",
+                self.shadow_message_auto_discard_interval,
+                5 * SECOND,
+                90 * DAY,
+            ),
+            (
+                "shadow-attempt-timeout",
+                self.shadow_attempt_timeout,
+                SECOND,
+                300 * SECOND,
+            ),
+            (
+                "connection-inactivity-timeout",
+                self.connection_inactivity_timeout,
+                SECOND,
+                DAY,
+            ),
+            ("connection-timeout", self.connection_timeout, SECOND, DAY),
+            (
+                "send-connection-inactivity-timeout",
+                self.send_connection_inactivity_timeout,
+                SECOND,
+                DAY,
+            ),
+            (
+                "duplicate-detection-window",
+                self.duplicate_detection_window,
+                hours(1),
+                100 * 366 * DAY,
+            ),
+        ];
+        for (key, value, low, high) in rows {
+            self.time(key, value, low, high)?;
+        }
+        for (at, step) in self.retry_steps.iter().enumerate() {
+            self.time(&format!("retry-steps[{at}]"), *step, SECOND, 20 * DAY)?;
+        }
+        // A time of zero is meaningful here.
+        if self.send_connection_idle_time > hours(1) {
+            return Err(out_of_range(
+                "send-connection-idle-time",
+                Duration::ZERO,
+                hours(1),
+            ));
+        }
+        // The sender waits 10 min for the reply to its final dot (RFC 5321
+        // 4.5.3.2.6); all attempts have to fit in.
+        let attempts = u32::from(self.max_retries_for_local_site_shadow);
+        if self.shadow_attempt_timeout * attempts > Duration::from_secs(600) {
+            return Err(ConfigError::bare(
+                "shadow-attempt-timeout",
+                format!(
+                    "expected {attempts} attempts to fit into the 10 min that a sender waits \
+                     after its final dot"
+                ),
+            ));
+        }
+        if self.connection_inactivity_timeout >= self.connection_timeout {
+            return Err(ConfigError::bare(
+                "connection-inactivity-timeout",
+                "expected less than connection-timeout",
+            ));
+        }
+        Ok(())
+    }
+
+    fn time(
+        &self,
+        key: &str,
+        value: Duration,
+        low: Duration,
+        high: Duration,
+    ) -> Result<(), ConfigError> {
+        let low = if self.test_times { TEST_TIME } else { low };
+        if (low..=high).contains(&value) {
+            Ok(())
+        } else {
+            Err(out_of_range(key, low, high))
+        }
+    }
+
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        let rows = [
+            ("segment-bytes", self.segment_bytes, 64 << 10, 1 << 30),
+            (
+                "max-message-bytes",
+                self.max_message_bytes,
+                64 << 10,
+                1 << 30,
+            ),
+            (
+                "body-budget-bytes",
+                self.body_budget_bytes,
+                self.max_message_bytes,
+                1 << 40,
+            ),
+            ("max-connections", self.max_connections.into(), 1, 65_536),
+            ("max-recipients", self.max_recipients.into(), 100, 50_000),
+            (
+                "max-connections-per-host",
+                self.max_connections_per_host.into(),
+                1,
+                1_000,
+            ),
+            (
+                "max-connections-per-peer",
+                self.max_connections_per_peer.into(),
+                1,
+                1_000,
+            ),
+        ];
+        for (key, value, low, high) in rows {
+            if !(low..=high).contains(&value) {
+                return Err(ConfigError::bare(key, format!("expected {low} to {high}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn out_of_range(key: &str, low: Duration, high: Duration) -> ConfigError {
+    ConfigError::bare(key, format!("expected {low:?} to {high:?}"))
+}
+
+/// A name that can stand in a greeting and in a command: letters, digits,
+/// dots, hyphens, underscores; 1 to 255 octets.
+fn host_name(key: &str, name: &str) -> Result<(), ConfigError> {
+    let good = (1..=255).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    if good {
+        Ok(())
+    } else {
+        Err(ConfigError::bare(
+            key,
+            "expected 1 to 255 letters, digits, dots, hyphens or underscores",
+        ))
+    }
+}

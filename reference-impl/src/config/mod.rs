@@ -1,0 +1,227 @@
+//! The configuration of a node: one strict TOML file.
+//!
+//! Shadow-redundancy parameters carry their documented names in kebab-case,
+//! with the documented defaults and ranges (see `check`).
+
+mod check;
+mod error;
+mod text;
+mod units;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::ConfigError;
+pub use units::Network;
+
+/// What a node is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Relays mail along its routes.
+    Transport,
+    /// Keeps mail of its local domains in its own store, with duplicate
+    /// detection; relays the rest like `Transport`.
+    Mailbox,
+}
+
+/// Another node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Peer {
+    /// Its name, as in its own configuration.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Where mail of some domains goes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Route {
+    /// `*`, `example.org`, or `*.example.org` for everything below it. The
+    /// most exact pattern wins.
+    pub domain: String,
+    /// Addresses to try, in this order.
+    pub next_hops: Vec<SocketAddr>,
+}
+
+/// A checked configuration.
+///
+/// Read one with [`Config::from_toml`], or start from [`Config::new`], set
+/// fields and call [`Config::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Name of the node: in its greeting, its `Received` fields and towards
+    /// its peers.
+    pub name: String,
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Address to dial from; the system's choice when absent.
+    pub source: Option<IpAddr>,
+    /// Directory of the store.
+    pub store: PathBuf,
+    /// Size of one store segment in bytes; 64 KiB to 1 GiB, default 16 MiB.
+    pub segment_bytes: u64,
+    /// Path of the admin socket (Unix); none when absent.
+    pub admin: Option<PathBuf>,
+    /// Role; default `transport`.
+    pub role: Role,
+    /// The other nodes of the cluster (the transport HA boundary).
+    pub peers: Vec<Peer>,
+    /// Shared secret of the cluster; required when there are peers. 16 bytes
+    /// at least, as text or as hexadecimal digits after `hex:`.
+    pub cluster_key: Option<Vec<u8>>,
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// Networks that may relay to domains that are not local. None by
+    /// default; authenticated peers always may.
+    pub relay_from: Vec<Network>,
+    /// Domains delivered into the own store (role `mailbox`).
+    pub local_domains: Vec<String>,
+    /// Names of the mailbox databases; a recipient belongs to one of them by
+    /// a stable hash of its address. Default: one, `mailbox`.
+    pub databases: Vec<String>,
+    /// Wait before the first retry; 1 s to 12 h, default 1 min.
+    pub retry_interval: Duration,
+    /// Waits before the later retries; the last one repeats. 1 s to 20 d
+    /// each; default 1 min three times, 5 min six times, 10 min.
+    pub retry_steps: Vec<Duration>,
+    /// Age at which a message is returned; 5 s to 90 d, default 2 d.
+    pub message_expiration_timeout: Duration,
+    /// Whether copies are made and held; default true. Must be the same on
+    /// every node.
+    pub shadow_redundancy_enabled: bool,
+    /// Longest time between two contacts to a primary for which copies are
+    /// held; 1 s to 1 d, default 2 min.
+    pub shadow_heartbeat_frequency: Duration,
+    /// A primary unreachable this long loses its copies to takeover; 1 s to
+    /// 1 d, default 3 h.
+    pub shadow_resubmit_time_span: Duration,
+    /// How long a discard notification is kept for a peer that does not ask;
+    /// 5 s to 90 d, default 2 d.
+    pub shadow_message_auto_discard_interval: Duration,
+    /// Whether a message without a copy is refused (`451 4.4.0`); default
+    /// false.
+    pub reject_message_on_shadow_failure: bool,
+    /// Number of attempts to make a copy; 0 to 255, default 2. 0: never try.
+    pub max_retries_for_local_site_shadow: u8,
+    /// Time one attempt may take; 1 s to 5 min, default 30 s.
+    pub shadow_attempt_timeout: Duration,
+    /// Idle time after which a client gets `421`; 1 s to 1 d, default 5 min.
+    pub connection_inactivity_timeout: Duration,
+    /// Age at which the session of a client gets `421` even while data
+    /// flows; 1 s to 1 d, more than the inactivity timeout, default 10 min.
+    /// Authenticated peers are exempt.
+    pub connection_timeout: Duration,
+    /// Longest wait for a reply of a next hop; 1 s to 1 d, default 10 min.
+    pub send_connection_inactivity_timeout: Duration,
+    /// How long an idle session to a next hop or a peer is kept; 0 s to 1 h,
+    /// default 30 s. 0: close after the last message.
+    pub send_connection_idle_time: Duration,
+    /// Largest message in bytes; 64 KiB to 1 GiB, default 36 MiB.
+    pub max_message_bytes: u64,
+    /// Bytes of message content held in memory over all sessions, queues and
+    /// shadow queues; `452` beyond. At least `max-message-bytes`, default
+    /// 512 MiB.
+    pub body_budget_bytes: u64,
+    /// Client connections at one time; 1 to 65 536, default 5 000; `421`
+    /// beyond.
+    pub max_connections: u32,
+    /// Recipients of one transaction; 100 to 50 000, default 1 000; `452`
+    /// beyond.
+    pub max_recipients: u32,
+    /// Sessions to one next hop at one time; 1 to 1 000, default 20.
+    pub max_connections_per_host: u32,
+    /// Sessions to one peer at one time; 1 to 1 000, default 64.
+    pub max_connections_per_peer: u32,
+    /// How long the mailbox store remembers a delivery for duplicate
+    /// detection; 1 h to 100 years, default 168 h.
+    pub duplicate_detection_window: Duration,
+    /// Lifts the lower bound of every time to 10 ms, for harnesses. The
+    /// documented ranges hold when it is false, the default.
+    pub test_times: bool,
+    /// The planted defect.
+    #[cfg(feature = "defects")]
+    pub defect: Option<crate::defect::Defect>,
+}
+
+impl Config {
+    /// A configuration with every default, no peers and no routes.
+    #[must_use]
+    pub fn new(name: &str, listen: SocketAddr, store: PathBuf) -> Self {
+        let min = |n: u64| Duration::from_secs(n * 60);
+        let mut retry_steps = vec![min(1); 3];
+        retry_steps.extend([min(5); 6]);
+        retry_steps.push(min(10));
+        Self {
+            name: name.to_owned(),
+            listen,
+            source: None,
+            store,
+            segment_bytes: 16 << 20,
+            admin: None,
+            role: Role::Transport,
+            peers: Vec::new(),
+            cluster_key: None,
+            routes: Vec::new(),
+            relay_from: Vec::new(),
+            local_domains: Vec::new(),
+            databases: vec!["mailbox".to_owned()],
+            retry_interval: min(1),
+            retry_steps,
+            message_expiration_timeout: min(2 * 24 * 60),
+            shadow_redundancy_enabled: true,
+            shadow_heartbeat_frequency: min(2),
+            shadow_resubmit_time_span: min(180),
+            shadow_message_auto_discard_interval: min(2 * 24 * 60),
+            reject_message_on_shadow_failure: false,
+            max_retries_for_local_site_shadow: 2,
+            shadow_attempt_timeout: Duration::from_secs(30),
+            connection_inactivity_timeout: min(5),
+            connection_timeout: min(10),
+            send_connection_inactivity_timeout: min(10),
+            send_connection_idle_time: Duration::from_secs(30),
+            max_message_bytes: 36 << 20,
+            body_budget_bytes: 512 << 20,
+            max_connections: 5_000,
+            max_recipients: 1_000,
+            max_connections_per_host: 20,
+            max_connections_per_peer: 64,
+            duplicate_detection_window: min(168 * 60),
+            test_times: false,
+            #[cfg(feature = "defects")]
+            defect: None,
+        }
+    }
+
+    /// Reads and checks a configuration; `file` is only named in errors.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that points at the place when the text is no TOML,
+    /// has an unknown or missing key, or a value out of its range.
+    pub fn from_toml(text: &str, file: &str) -> Result<Self, ConfigError> {
+        text::read(text, file)
+    }
+
+    /// Whether the defect is switched on.
+    #[cfg(feature = "defects")]
+    pub(crate) fn has(&self, defect: crate::defect::Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Wait before retry number `attempt` (the first is 0).
+    pub(crate) fn retry_after(&self, attempt: u32) -> Duration {
+        match attempt.checked_sub(1) {
+            None => self.retry_interval,
+            Some(step) => self
+                .retry_steps
+                .get(step as usize)
+                .or(self.retry_steps.last())
+                .copied()
+                .unwrap_or(self.retry_interval),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! From TOML text to a [`Config`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::units::{Size, Span};
+use super::{Config, ConfigError, Network, Peer, Role, Route};
+
+macro_rules! file {
+    (
+        required { $($req:ident: $req_ty:ty),* $(,)? }
+        optional { $($(#[$attr:meta])* $opt:ident: $opt_ty:ty => |$v:ident| $conv:expr),* $(,)? }
+    ) => {
+        /// The file as written; every key but the first few has a default.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+        struct File {
+            $($req: $req_ty,)*
+            $($(#[$attr])* #[serde(default)] $opt: Option<$opt_ty>,)*
+        }
+
+        impl File {
+            fn into_config(self) -> Config {
+                let mut config = Config::new(&self.name, self.listen, self.store);
+                $($(#[$attr])* if let Some($v) = self.$opt { config.$opt = $conv; })*
+                config
+            }
+        }
+    };
+}
+
+file! {
+    required { name: String, listen: SocketAddr, store: PathBuf }
+    optional {
+        source: IpAddr => |v| Some(v),
+        segment_bytes: Size => |v| v.0,
+        admin: PathBuf => |v| Some(v),
+        role: Role => |v| v,
+        peers: Vec<Peer> => |v| v,
+        cluster_key: String => |v| Some(key_bytes(&v)),
+        routes: Vec<Route> => |v| v,
+        relay_from: Vec<Network> => |v| v,
+        local_domains: Vec<String> => |v| v,
+        databases: Vec<String> => |v| v,
+        retry_interval: Span => |v| v.0,
+        retry_steps: Vec<Span> => |v| v.into_iter().map(|s| s.0).collect(),
+        message_expiration_timeout: Span => |v| v.0,
+        shadow_redundancy_enabled: bool => |v| v,
+        shadow_heartbeat_frequency: Span => |v| v.0,
+        shadow_resubmit_time_span: Span => |v| v.0,
+        shadow_message_auto_discard_interval: Span => |v| v.0,
+        reject_message_on_shadow_failure: bool => |v| v,
+        max_retries_for_local_site_shadow: u8 => |v| v,
+        shadow_attempt_timeout: Span => |v| v.0,
+        connection_inactivity_timeout: Span => |v| v.0,
+        connection_timeout: Span => |v| v.0,
+        send_connection_inactivity_timeout: Span => |v| v.0,
+        send_connection_idle_time: Span => |v| v.0,
+        max_message_bytes: Size => |v| v.0,
+        body_budget_bytes: Size => |v| v.0,
+        max_connections: u32 => |v| v,
+        max_recipients: u32 => |v| v,
+        max_connections_per_host: u32 => |v| v,
+        max_connections_per_peer: u32 => |v| v,
+        duplicate_detection_window: Span => |v| v.0,
+        test_times: bool => |v| v,
+        #[cfg(feature = "defects")] defect: crate::defect::Defect => |v| Some(v),
+    }
+}
+
+/// The bytes of a key: of its text, or of its digits after `hex:`. A wrong
+/// digit gives an empty key, which the check refuses.
+fn key_bytes(text: &str) -> Vec<u8> {
+    match text.strip_prefix("hex:") {
+        None => text.as_bytes().to_vec(),
+        Some(digits) => crate::hex::decode(digits).unwrap_or_default(),
+    }
+}
+
+pub(super) fn read(text: &str, file: &str) -> Result<Config, ConfigError> {
+    let parsed: File = toml::from_str(text)
+        .map_err(|error| ConfigError::bare("", error.message()).at(file, text, error.span()))?;
+    let config = parsed.into_config();
+    config.check().map_err(|error| {
+        let span = DeTable::parse(text)
+            .ok()
+            .and_then(|table| locate(table.get_ref(), &error.key));
+        error.at(file, text, span)
+    })?;
+    Ok(config)
+}
+
+/// The place of `peers[1].address` in the text; that of the nearest part
+/// that exists when the whole does not.
+fn locate(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
+    let mut parts = key.split(['.', '[']).map(|part| part.trim_end_matches(']'));
+    let first = parts.next()?;
+    let entry = table.iter().find(|(k, _)| k.get_ref() == first)?.1;
+    let mut span = entry.span();
+    let mut value = entry.get_ref();
+    for part in parts {
+        let next = match value {
+            DeValue::Array(array) => part.parse::<usize>().ok().and_then(|at| array.get(at)),
+            DeValue::Table(table) => table
+                .iter()
+                .find(|(k, _)| k.get_ref() == part)
+                .map(|(_, v)| v),
+            _ => None,
+        };
+        let Some(next) = next else { break };
+        span = next.span();
+        value = next.get_ref();
+    }
+    Some(span)
+}

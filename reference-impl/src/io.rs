@@ -1,0 +1,153 @@
+//! What goes into a [`Node`](crate::Node) and what comes out.
+//!
+//! The node is sans-IO: it owns no socket, no clock and no thread. Whoever
+//! drives it (the tokio driver, or a simulator) hands it [`Input`]s together
+//! with the time and carries out the [`Output`]s.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+use crate::event::NodeEvent;
+use crate::store::{Batch, BatchId};
+
+/// The time of one input, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Now {
+    /// Monotonic nanoseconds since any fixed point; every timer runs on it.
+    /// It may start anywhere after a restart.
+    pub mono: u64,
+    /// Unix time in milliseconds; only written into headers, records and the
+    /// age of recovered messages, never used to arm a timer.
+    pub wall: u64,
+}
+
+/// Name of a connection.
+///
+/// The caller numbers the connections it accepts, below [`ConnId::DIALLED`];
+/// the node numbers those it dials, from there upwards. An id is never used
+/// twice while either side still knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// Ids from here on belong to connections that the node dialled.
+    pub const DIALLED: u64 = 1 << 63;
+
+    /// Whether the node dialled this connection.
+    #[must_use]
+    pub fn dialled(self) -> bool {
+        self.0 >= Self::DIALLED
+    }
+}
+
+/// Why a dial came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    /// The other side answered with a reset: nobody listens there.
+    #[error("connection refused")]
+    Refused,
+    /// No answer in time.
+    #[error("connection timed out")]
+    TimedOut,
+    /// No way there, or the local address cannot be used.
+    #[error("host unreachable")]
+    Unreachable,
+}
+
+/// One thing that happened, to be handed to [`Node::handle`](crate::Node::handle).
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A client connected to the listening address.
+    Accepted {
+        /// Chosen by the caller, below [`ConnId::DIALLED`].
+        conn: ConnId,
+        /// Address of the client, for the relay check.
+        peer: IpAddr,
+    },
+    /// A dial ended, well or not.
+    Dialled {
+        /// The id given in [`Output::Dial`].
+        conn: ConnId,
+        /// On an error the node has already forgotten the connection.
+        result: Result<(), DialError>,
+    },
+    /// Bytes arrived.
+    Bytes {
+        /// Where.
+        conn: ConnId,
+        /// Any cut of the stream; never empty.
+        data: &'a [u8],
+    },
+    /// The other side closed its half, or the connection broke. The node
+    /// treats both as the end of the connection and answers nothing more; the
+    /// caller drops it.
+    Closed {
+        /// Which.
+        conn: ConnId,
+        /// A reset or an error, as opposed to an orderly end.
+        reset: bool,
+    },
+    /// The operations of one [`Output::Commit`] were carried out, all of them
+    /// in order up to the first error.
+    Committed {
+        /// The id of the batch.
+        batch: BatchId,
+        /// The first error met.
+        result: std::io::Result<()>,
+    },
+    /// The time asked for with [`Output::WakeAt`] has come. A wake that comes
+    /// early or twice does no harm.
+    Wake,
+    /// Stop taking connections and messages: answer `421`, finish what is in
+    /// flight. [`Node::drained`](crate::Node::drained) tells when it is over.
+    Drain,
+}
+
+/// One thing to be done by the caller, in the order given.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these bytes. At most a few per connection and call.
+    Write {
+        /// Where.
+        conn: ConnId,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Close in an orderly way once everything written has left. The node has
+    /// forgotten the connection; no further input about it is needed.
+    Shutdown {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Drop the connection at once, unsent bytes included (reset). The node
+    /// has forgotten it.
+    Abort {
+        /// Which.
+        conn: ConnId,
+    },
+    /// Open a connection and answer with [`Input::Dialled`].
+    Dial {
+        /// Chosen by the node.
+        conn: ConnId,
+        /// Where to.
+        to: SocketAddr,
+    },
+    /// Carry out the operations in order on the disk and answer with
+    /// [`Input::Committed`]. At most one batch is under way at any time.
+    Commit {
+        /// The operations.
+        batch: Batch,
+    },
+    /// Send [`Input::Wake`] at this monotonic time; replaces the time given
+    /// before.
+    WakeAt(u64),
+    /// Something worth a line in the log.
+    Log(NodeEvent),
+    /// The node cannot go on (its store can no longer promise anything). It
+    /// ignores every further input; the caller ends the process.
+    Fatal {
+        /// One sentence: what failed and what to do.
+        reason: String,
+    },
+}

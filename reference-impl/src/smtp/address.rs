@@ -1,0 +1,258 @@
+//! Paths and parameters of MAIL and RCPT (RFC 5321 4.1.2).
+
+/// Longest path with its brackets (RFC 5321 4.5.3.1.3 asks for 256; source
+/// routes are counted in).
+const MAX_PATH: usize = 1000;
+/// Longest local-part that is taken (64 are asked for).
+const MAX_LOCAL: usize = 320;
+/// Longest domain.
+const MAX_DOMAIN: usize = 255;
+
+/// The path and the raw parameters after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PathAndParams<'a> {
+    /// Address without brackets and without source route; empty for `<>`.
+    pub(crate) address: &'a str,
+    /// What follows the bracket, trimmed.
+    pub(crate) params: &'a str,
+}
+
+/// Parses what follows `MAIL FROM:` or `RCPT TO:`; `None` on a syntax error.
+///
+/// One space after the colon is tolerated, for the many clients that send it.
+pub(crate) fn path(text: &str) -> Option<PathAndParams<'_>> {
+    let text = text.strip_prefix(' ').unwrap_or(text);
+    let inner = text.strip_prefix('<')?;
+    let end = closing_bracket(inner)?;
+    if end > MAX_PATH {
+        return None;
+    }
+    let (path, rest) = (&inner[..end], &inner[end + 1..]);
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    let address = match path.strip_prefix('@') {
+        // A source route is accepted and ignored (RFC 5321 3.3, appendix C).
+        Some(route) => route.split_once(':').filter(|(r, _)| !r.contains('"'))?.1,
+        None => path,
+    };
+    if !address.is_empty() && !is_address(address) {
+        return None;
+    }
+    if address.is_empty() && !path.is_empty() {
+        return None;
+    }
+    Some(PathAndParams {
+        address,
+        params: rest.trim_matches(' '),
+    })
+}
+
+/// The place of the `>` that ends the path: not one inside a quoted string.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some(at),
+            b'<' if !quoted => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether `text` is a mailbox, or a local-part alone (`Postmaster`).
+fn is_address(text: &str) -> bool {
+    let (local, domain) = split(text);
+    local_part(local) && domain.is_none_or(is_domain)
+}
+
+/// Local-part and domain.
+pub(crate) fn split(address: &str) -> (&str, Option<&str>) {
+    match address.rfind('@') {
+        // An `@` inside quotes at the very end is no separator.
+        Some(at) if !address[at..].contains('"') => (&address[..at], Some(&address[at + 1..])),
+        _ => (address, None),
+    }
+}
+
+fn local_part(text: &str) -> bool {
+    if text.is_empty() || text.len() > MAX_LOCAL {
+        return false;
+    }
+    if let Some(inner) = text.strip_prefix('"') {
+        let Some(inner) = inner.strip_suffix('"') else {
+            return false;
+        };
+        let mut escaped = false;
+        for c in inner.chars() {
+            match c {
+                '\0'..='\x1f' | '\x7f' => return false,
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => return false,
+                _ => {}
+            }
+        }
+        return !escaped;
+    }
+    text.split('.')
+        .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+}
+
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii()
+}
+
+fn is_domain(text: &str) -> bool {
+    if text.is_empty() || text.len() > MAX_DOMAIN {
+        return false;
+    }
+    if let Some(literal) = text.strip_prefix('[') {
+        return literal.strip_suffix(']').is_some_and(|inner| {
+            !inner.is_empty()
+                && inner
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'-'))
+        });
+    }
+    text.split('.').all(|label| {
+        !label.is_empty()
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii())
+    })
+}
+
+/// The parameters of MAIL.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct MailParams {
+    /// `SIZE=`, in bytes.
+    pub(crate) size: Option<u64>,
+    /// `BODY=8BITMIME`.
+    pub(crate) eight_bit: bool,
+    /// `SMTPUTF8`.
+    pub(crate) utf8: bool,
+}
+
+/// Why a parameter is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BadParam {
+    /// Not one we know: `555`.
+    Unknown,
+    /// A value that cannot be, or the parameter twice: `501`.
+    Syntax,
+}
+
+/// Parses the parameters of MAIL.
+pub(crate) fn mail_params(text: &str) -> Result<MailParams, BadParam> {
+    let mut params = MailParams::default();
+    let mut body_seen = false;
+    for param in text.split(' ').filter(|p| !p.is_empty()) {
+        let (keyword, value) = match param.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (param, None),
+        };
+        if keyword.eq_ignore_ascii_case("SIZE") {
+            let digits = value.ok_or(BadParam::Syntax)?;
+            if params.size.is_some()
+                || digits.is_empty()
+                || digits.len() > 20
+                || !digits.bytes().all(|b| b.is_ascii_digit())
+            {
+                return Err(BadParam::Syntax);
+            }
+            params.size = Some(digits.parse().unwrap_or(u64::MAX));
+        } else if keyword.eq_ignore_ascii_case("BODY") {
+            if body_seen {
+                return Err(BadParam::Syntax);
+            }
+            body_seen = true;
+            match value {
+                Some(v) if v.eq_ignore_ascii_case("8BITMIME") => params.eight_bit = true,
+                Some(v) if v.eq_ignore_ascii_case("7BIT") => {}
+                _ => return Err(BadParam::Syntax),
+            }
+        } else if keyword.eq_ignore_ascii_case("SMTPUTF8") {
+            if value.is_some() || params.utf8 {
+                return Err(BadParam::Syntax);
+            }
+            params.utf8 = true;
+        } else {
+            return Err(BadParam::Unknown);
+        }
+    }
+    Ok(params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Option<&str> {
+        path(text).map(|p| p.address)
+    }
+
+    #[test]
+    fn paths() {
+        assert_eq!(address("<>"), Some(""));
+        assert_eq!(address("<a@b.example>"), Some("a@b.example"));
+        assert_eq!(address(" <a@b>"), Some("a@b"));
+        assert_eq!(address("<@x,@y:a@b>"), Some("a@b"));
+        assert_eq!(address("<Postmaster>"), Some("Postmaster"));
+        assert_eq!(address("<\"a b>@c\"@d>"), Some("\"a b>@c\"@d"));
+        assert_eq!(address("<a@[127.0.0.1]>"), Some("a@[127.0.0.1]"));
+        let long = format!("<{}@{}>", "l".repeat(64), vec!["d".repeat(60); 4].join("."));
+        assert!(address(&long).is_some());
+        for bad in [
+            "",
+            "a@b",
+            "<a@b",
+            "<a@b>x",
+            "<a@>",
+            "<@b>",
+            "<a..b@c>",
+            "<a b@c>",
+            "<@x:>",
+            "<a@b\u{7f}>",
+            "<<a@b>>",
+            "<\"a@b>",
+            "<a@-\u{0}>",
+            "<a@b..c>",
+        ] {
+            assert_eq!(address(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn params_follow_the_bracket() {
+        let parsed = path("<a@b> SIZE=12 BODY=8BITMIME").unwrap();
+        assert_eq!(
+            mail_params(parsed.params),
+            Ok(MailParams {
+                size: Some(12),
+                eight_bit: true,
+                utf8: false
+            })
+        );
+        assert_eq!(mail_params("size=1 SIZE=2"), Err(BadParam::Syntax));
+        assert_eq!(mail_params("SIZE=-1"), Err(BadParam::Syntax));
+        assert_eq!(mail_params("SMTPUTF8=1"), Err(BadParam::Syntax));
+        assert_eq!(mail_params("NOTIFY=NEVER"), Err(BadParam::Unknown));
+        assert_eq!(
+            mail_params("SIZE=99999999999999999999").unwrap().size,
+            Some(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn the_domain_follows_the_last_at() {
+        assert_eq!(split("a@b"), ("a", Some("b")));
+        assert_eq!(split("\"a@b\"@c"), ("\"a@b\"", Some("c")));
+        assert_eq!(split("\"a@b\""), ("\"a@b\"", None));
+        assert_eq!(split("postmaster"), ("postmaster", None));
+    }
+}
