@@ -1,1 +1,3 @@
-//! See the crate description.
+//! The worlds that a scenario runs in.
+
+pub mod process;
