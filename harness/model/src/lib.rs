@@ -15,3 +15,5 @@ pub mod verdict;
 pub mod diagnostic;
 pub mod strict;
 pub mod suggest;
+pub mod target;
+pub mod planning;

@@ -50,6 +50,9 @@ pub struct Target {
     /// Whether it disowns RFC 5321 6.1; printed in the title line.
     #[serde(default)]
     pub disowns_rfc5321: bool,
+    /// Changes to messages that it is known and allowed to make.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alters: Vec<crate::target::Change>,
 }
 
 /// One promise of a target.
@@ -147,5 +150,23 @@ impl Plan {
     #[must_use]
     pub fn time(&self, name: &str) -> u64 {
         self.times.get(name).copied().unwrap_or(0)
+    }
+
+    /// Nanoseconds within which accepted mail must arrive once nothing holds
+    /// it up any more: `expect.deadline`, or takeover, two polls, four
+    /// retries and one resend.
+    #[must_use]
+    pub fn grace(&self) -> u64 {
+        let derived = || {
+            [("takeover", 1), ("poll", 2), ("retry", 4), ("resend", 1)]
+                .iter()
+                .fold(0u64, |sum, (name, n)| {
+                    sum.saturating_add(self.time(name).saturating_mul(*n))
+                })
+        };
+        match &self.scenario.expect.deadline {
+            Some(span) => span.resolve(&self.times).unwrap_or_else(|_| derived()),
+            None => derived(),
+        }
     }
 }
