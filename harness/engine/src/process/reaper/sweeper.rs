@@ -41,14 +41,20 @@ pub(super) fn main(mut args: impl Iterator<Item = OsString>) -> Result<(), Box<d
     Ok(killed?)
 }
 
+/// Looks in a row that must find nothing: a process in the middle of an
+/// `exec` has no environment to be known by.
+const CLEAN_LOOKS: u32 = 3;
+
 /// Kills every process that carries the run's id in its environment.
 fn kill_all(run: &str) -> io::Result<()> {
     let entry = format!("{RUN_VARIABLE}={run}");
     let began = Instant::now();
+    let mut clean = 0;
     loop {
         let mut living = proc::with_environment(&entry)?;
         living.retain(|process| !process.is_dead());
-        if living.is_empty() {
+        clean = if living.is_empty() { clean + 1 } else { 0 };
+        if clean == CLEAN_LOOKS {
             return Ok(());
         }
         let Some(left) = PATIENCE.checked_sub(began.elapsed()) else {
