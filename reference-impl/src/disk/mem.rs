@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::Arc;
 
 use super::{Disk, DiskOp, FileName, beyond_end, within};
 
@@ -82,12 +83,13 @@ impl Unsynced {
 #[derive(Clone, Debug, Default)]
 struct Image {
     names: BTreeMap<FileName, u64>,
-    inodes: BTreeMap<u64, Vec<u8>>,
+    /// Shared between images and clones until one of them changes it.
+    inodes: BTreeMap<u64, Arc<Vec<u8>>>,
 }
 
 impl Image {
     fn put(&mut self, inode: u64, offset: u64, data: &[u8]) {
-        let content = self.inodes.entry(inode).or_default();
+        let content = Arc::make_mut(self.inodes.entry(inode).or_default());
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(data.len());
         if content.len() < end {
@@ -111,7 +113,7 @@ impl Image {
                 self.names.remove(name);
             }
             Unsynced::Fill { inode, len } => {
-                let content = self.inodes.entry(*inode).or_default();
+                let content = Arc::make_mut(self.inodes.entry(*inode).or_default());
                 let len = usize::try_from(*len).unwrap_or(usize::MAX);
                 if content.len() < len {
                     content.resize(len, 0);
@@ -243,6 +245,12 @@ impl MemDisk {
         }
     }
 
+    /// What a failed sync may do: the un-synced changes stay visible, but are
+    /// taken for written and will never reach the medium.
+    pub fn forget_unsynced(&mut self) {
+        self.unsynced.clear();
+    }
+
     /// Damages data at rest: flips the bits of `mask` in one byte. Answers
     /// whether the file has such a byte.
     pub fn flip(&mut self, file: &FileName, offset: u64, mask: u8) -> bool {
@@ -300,7 +308,7 @@ impl MemDisk {
                 .get(file)
                 .and_then(|inode| image.inodes.get_mut(inode))
             {
-                done = change(content);
+                done = change(Arc::make_mut(content));
             }
         }
         done
@@ -381,7 +389,12 @@ impl Disk for MemDisk {
     }
 
     fn list(&self) -> io::Result<Vec<(FileName, u64)>> {
-        let length = |inode| self.volatile.inodes.get(inode).map_or(0, Vec::len) as u64;
+        let length = |inode| {
+            self.volatile
+                .inodes
+                .get(inode)
+                .map_or(0, |content| content.len()) as u64
+        };
         let names = self.volatile.names.iter();
         Ok(names.map(|(n, inode)| (n.clone(), length(inode))).collect())
     }

@@ -18,8 +18,10 @@
 //!    only the last one can be missing.
 //! 3. What was never appended never comes back.
 //! 4. Segments are removed oldest first, and the removal takes effect with the
-//!    batch that announces it. So a tombstone never goes before what it kills:
-//!    whoever appends a tombstone may release both it and its victim at once.
+//!    batch that announces it, and never before a batch with everything that was
+//!    appended before the release. So whoever appends a tombstone may release
+//!    both it and its victim at once: the victim never goes before the tombstone
+//!    is durable, the tombstone never before the victim.
 //!
 //! Faults it is built for: a crash of the process or the power at any point; a
 //! disk that reorders un-synced writes freely, down to torn sectors; a failed
@@ -234,7 +236,8 @@ impl Default for StoreOptions {
 #[derive(Debug)]
 struct Pending {
     kind: u8,
-    live: bool,
+    /// Once released: the last record appended by then.
+    released: Option<Seq>,
     header: Bytes,
     body: Vec<Bytes>,
     body_len: usize,
@@ -323,7 +326,7 @@ impl Store {
         let seq = Seq(self.next_placed.0 + self.pending.len() as u64);
         self.pending.push_back(Pending {
             kind,
-            live: true,
+            released: None,
             header: Bytes::copy_from_slice(header),
             body: body.to_vec(),
             body_len,
@@ -437,15 +440,18 @@ impl Store {
     ///
     /// Not persistent: after [`Store::open`] the caller releases again, guided
     /// by its own tombstones. Append a tombstone *before* releasing what it
-    /// kills, so that the removal cannot become durable without it.
+    /// kills: a release takes effect on the disk only together with everything
+    /// that was appended before it, so the removal cannot become durable
+    /// without the tombstone.
     pub fn release(&mut self, seq: Seq) {
+        let appended = self.appended();
         if seq >= self.next_placed {
             let at = usize::try_from(seq.0 - self.next_placed.0).unwrap_or(usize::MAX);
             if let Some(pending) = self.pending.get_mut(at) {
-                pending.live = false;
+                pending.released.get_or_insert(appended);
             }
         } else if let Some(at) = self.segment_of(seq) {
-            self.segments[at].release(seq);
+            self.segments[at].release(seq, appended);
         }
     }
 
@@ -598,14 +604,15 @@ impl Store {
         taken
     }
 
-    /// How many of the oldest segments hold no live record; never the active
-    /// one.
+    /// How many of the oldest segments can go with the batch that ends before
+    /// `next_placed`: those without a live record whose killers are all in the
+    /// log by then. Never the active one.
     fn dead_prefix(&self) -> usize {
         let closed = self.segments.len() - 1;
         self.segments
             .iter()
             .take(closed)
-            .take_while(|segment| segment.live_records == 0)
+            .take_while(|s| s.live_records == 0 && s.needs < self.next_placed)
             .count()
     }
 
@@ -655,15 +662,14 @@ impl Store {
                 body_len: record.body_len as u32,
                 body_crc,
             };
-            self.segments[active].push(
-                Entry {
-                    offset: self.write_at + data.len() as u64,
-                    header_len: head.header_len,
-                    body_len: head.body_len,
-                    live: true,
-                },
-                record.live,
-            );
+            let segment = &mut self.segments[active];
+            segment.needs = segment.needs.max(record.released.unwrap_or_default());
+            segment.push(Entry {
+                offset: self.write_at + data.len() as u64,
+                header_len: head.header_len,
+                body_len: head.body_len,
+                live: record.released.is_none(),
+            });
             head.encode(tag, &record.header, &mut data);
             for part in &record.body {
                 data.extend_from_slice(part);

@@ -139,7 +139,7 @@ fn resume(
         write_at = found.end;
         records.reserve(found.records.len());
         for (record, entry) in found.records {
-            segment.push(entry, true);
+            segment.push(entry);
             records.push(record);
         }
         segments.push_back(segment);

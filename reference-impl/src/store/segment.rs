@@ -37,6 +37,10 @@ pub(super) struct Segment {
     pub(super) live_records: usize,
     /// Bytes of the live records in the log.
     pub(super) live_bytes: u64,
+    /// The last record that was appended when one of this segment was released.
+    /// What kills a record is appended before the release, so the segment may
+    /// not go before this record is durable.
+    pub(super) needs: Seq,
     entries: Vec<Entry>,
 }
 
@@ -49,17 +53,18 @@ impl Segment {
             first_seq,
             live_records: 0,
             live_bytes: 0,
+            needs: Seq(0),
             entries: Vec::new(),
         }
     }
 
     /// Adds the next record.
-    pub(super) fn push(&mut self, entry: Entry, live: bool) {
-        if live {
+    pub(super) fn push(&mut self, entry: Entry) {
+        if entry.live {
             self.live_records += 1;
             self.live_bytes += entry.len();
         }
-        self.entries.push(Entry { live, ..entry });
+        self.entries.push(entry);
     }
 
     fn index(&self, seq: Seq) -> Option<usize> {
@@ -70,7 +75,8 @@ impl Segment {
         self.entries.get(self.index(seq)?)
     }
 
-    pub(super) fn release(&mut self, seq: Seq) {
+    /// Releases a record when `appended` was the last one appended.
+    pub(super) fn release(&mut self, seq: Seq, appended: Seq) {
         let Some(at) = self.index(seq) else { return };
         if let Some(entry) = self.entries.get_mut(at)
             && entry.live
@@ -78,6 +84,7 @@ impl Segment {
             entry.live = false;
             self.live_records -= 1;
             self.live_bytes -= entry.len();
+            self.needs = self.needs.max(appended);
         }
     }
 
