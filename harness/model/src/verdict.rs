@@ -248,6 +248,10 @@ pub struct Judgement {
     pub missing: Vec<String>,
     /// What should not be.
     pub findings: Vec<Finding>,
+    /// Where the harness failed or contradicts itself.
+    pub troubles: Vec<String>,
+    /// An inequality between times broke on this machine: worth one rerun.
+    pub times_broken: bool,
     /// Nanoseconds from the first to the last event.
     pub lasted: u64,
 }

@@ -6,6 +6,7 @@
 mod parse;
 mod span;
 mod text;
+mod windows;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,291 @@
+//! Licences: what permits an extra copy.
+//!
+//! Each licence is found in the history and good for one extra copy. A copy
+//! without one is a protocol duplicate. The four kinds are those of
+//! [`Licence`]; what each needs is said at its function.
+
+use std::collections::BTreeSet;
+
+use crate::event::{At, Attempt, Rcpt};
+use crate::ledger::{Ended, Ledger, Mail, Mark, Outage};
+use crate::party::{Link, Party};
+use crate::plan::Plan;
+use crate::verdict::Licence;
+
+/// One copy for one recipient, as the end of the mail took it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery {
+    pub(super) mark: Mark,
+    pub(super) from: Party,
+    pub(super) attempt: Attempt,
+    /// When the reply to it passed the link, if the deliverer can have
+    /// learned it.
+    pub(super) learned: Option<At>,
+}
+
+/// The copies of one recipient beyond the first, licensed and not.
+#[derive(Debug, Default)]
+pub(super) struct Extras {
+    pub(super) licensed: Vec<Licence>,
+    pub(super) unlicensed: Vec<Delivery>,
+}
+
+/// The times that licences depend on, nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Within this time a node has recorded what it learned.
+    pub(super) record: u64,
+    /// A takeover for mere silence is legal after this long, counted from
+    /// the last contact.
+    pub(super) takeover: u64,
+    /// The last contact may lie so long before the outage began.
+    pub(super) slack: u64,
+}
+
+impl Bounds {
+    pub(super) fn of(plan: &Plan) -> Self {
+        Self {
+            record: plan.time("record"),
+            takeover: plan.time("takeover"),
+            slack: plan.time("poll").saturating_mul(2),
+        }
+    }
+}
+
+/// The deliveries of one recipient, in order of time.
+pub(super) fn deliveries(
+    ledger: &Ledger,
+    bounds: Bounds,
+    mail: &Mail,
+    rcpt: Rcpt,
+) -> Vec<Delivery> {
+    let mut all: Vec<Delivery> = mail
+        .copies
+        .iter()
+        .flat_map(|copy| {
+            // A recipient named twice in one transaction is two copies.
+            let times = copy.rcpts.iter().filter(|r| **r == rcpt).count();
+            std::iter::repeat_n(copy, times)
+        })
+        .map(|copy| {
+            let link = Link::new(copy.from, Party::Mailbox);
+            let hop = mail
+                .hops
+                .iter()
+                .rev()
+                .find(|h| h.link == link && h.conn == copy.conn && h.dot.id < copy.mark.id);
+            let reply = hop
+                .and_then(|h| h.answer(rcpt))
+                .filter(|a| a.code / 100 == 2);
+            Delivery {
+                mark: copy.mark,
+                from: copy.from,
+                attempt: copy.attempt,
+                learned: reply
+                    .map(|a| a.mark)
+                    .filter(|m| learned(ledger, bounds, link, copy.conn, copy.mark, *m))
+                    .map(|m| m.at),
+            }
+        })
+        .collect();
+    // Mail that ends in the target's own mailboxes: what the link saw
+    // accepted there.
+    for hop in &mail.hops {
+        if matches!(hop.link.to, Party::Store(_))
+            && let Some(reply) = hop.answer(rcpt).filter(|_| hop.accepted(rcpt))
+        {
+            all.push(Delivery {
+                mark: hop.dot,
+                from: hop.link.from,
+                attempt: hop.attempt,
+                learned: learned(ledger, bounds, hop.link, hop.conn, hop.dot, reply.mark)
+                    .then_some(reply.mark.at),
+            });
+        }
+    }
+    all.sort_by_key(|d| d.mark);
+    all
+}
+
+/// Whether the deliverer can have learned and recorded a reply that stood at
+/// the link: no fault fired on the connection, and its process lived on for
+/// the time that recording may take.
+fn learned(
+    ledger: &Ledger,
+    bounds: Bounds,
+    link: Link,
+    conn: u32,
+    taken: Mark,
+    reply: Mark,
+) -> bool {
+    let until = reply.at.saturating_add(bounds.record);
+    let cut = ledger
+        .faults
+        .values()
+        .flat_map(|f| &f.fired)
+        .any(|f| f.conn == Some(conn) && f.mark.id >= taken.id && f.mark.at <= until);
+    let died = ledger
+        .outages(link.from)
+        .iter()
+        .any(|o| o.node && o.start >= taken.at && o.start <= until && died(ledger, link.from, o));
+    !cut && !died
+}
+
+/// Whether an outage was a death and no mere pause: what stood in memory is
+/// gone.
+fn died(ledger: &Ledger, node: Party, outage: &Outage) -> bool {
+    ledger.lives.get(&node).is_some_and(|lives| {
+        lives.iter().any(|l| {
+            l.exit
+                .is_some_and(|e| e.at >= outage.start && outage.end.is_none_or(|end| e.at <= end))
+        })
+    })
+}
+
+/// Sorts the copies of one recipient into the first, the licensed and the
+/// unlicensed ones.
+pub(super) fn extras(
+    plan: &Plan,
+    ledger: &Ledger,
+    bounds: Bounds,
+    mail: &Mail,
+    rcpt: Rcpt,
+    deliveries: &[Delivery],
+) -> Extras {
+    let mut extras = Extras::default();
+    if deliveries.len() < 2 {
+        return extras;
+    }
+    // (a) One for each attempt whose end the sender did not learn and that
+    // was not the last.
+    let last = mail.tries.iter().map(|t| t.attempt).max().unwrap_or(0);
+    let mut resent = mail
+        .tries
+        .iter()
+        .filter(|t| t.attempt < last && t.rcpts.contains(&rcpt))
+        .filter(|t| {
+            let opaque = opaque(ledger, Link::new(Party::Client, t.node));
+            matches!(
+                mail.ended(t, rcpt, opaque),
+                Ended::ReplyLost | Ended::NoReply
+            )
+        })
+        .count();
+    // The attempt that each distinct message came from. With a target that
+    // strips the harness's Received line, attempts cannot be told apart.
+    let mut attempts: BTreeSet<Attempt> = BTreeSet::new();
+    let mut used: BTreeSet<(u8, u64, Party)> = BTreeSet::new();
+    for (n, copy) in deliveries.iter().enumerate() {
+        let new_attempt = attempts.insert(copy.attempt);
+        if n == 0 {
+            continue;
+        }
+        let earlier = &deliveries[..n];
+        let same = || earlier.iter().filter(|p| p.attempt == copy.attempt);
+        let found = if new_attempt {
+            None
+        } else {
+            same()
+                .find_map(|p| reply_lost(copy, p, &mut used))
+                .or_else(|| same().find_map(|p| takeover(plan, ledger, bounds, copy, p, &mut used)))
+                .or_else(|| same().find_map(|p| returned(ledger, bounds, copy, p, &mut used)))
+        };
+        let found = found.or_else(|| {
+            let apart = new_attempt || copy.attempt == 0;
+            (apart && resent > 0).then(|| {
+                resent -= 1;
+                Licence::UpstreamReplyLost
+            })
+        });
+        match found {
+            Some(licence) => extras.licensed.push(licence),
+            None => extras.unlicensed.push(*copy),
+        }
+    }
+    extras
+}
+
+fn opaque(ledger: &Ledger, link: Link) -> bool {
+    ledger.wires.get(&link).is_some_and(|w| w.opaque)
+}
+
+/// (b) Whoever handed the earlier copy over cannot have learned or recorded
+/// the reply to it.
+fn reply_lost(
+    copy: &Delivery,
+    earlier: &Delivery,
+    used: &mut BTreeSet<(u8, u64, Party)>,
+) -> Option<Licence> {
+    (earlier.learned.is_none() && used.insert((b'b', earlier.mark.id, copy.from)))
+        .then_some(Licence::DownstreamReplyLost)
+}
+
+/// (c) Another node took over a copy of whose completion it could not have
+/// learned: the deliverer of the earlier copy was out of its reach long
+/// enough (or had lost its store), and no exchange between the two could
+/// have told it.
+fn takeover(
+    plan: &Plan,
+    ledger: &Ledger,
+    bounds: Bounds,
+    copy: &Delivery,
+    earlier: &Delivery,
+    used: &mut BTreeSet<(u8, u64, Party)>,
+) -> Option<Licence> {
+    let done = earlier.learned?;
+    if earlier.from == copy.from || !can_take_over(plan) {
+        return None;
+    }
+    let legal = ledger
+        .outages_between(copy.from, earlier.from)
+        .iter()
+        .any(|o| legal_takeover(bounds, o, copy.mark.at));
+    let told = [
+        Link::new(copy.from, earlier.from),
+        Link::new(earlier.from, copy.from),
+    ]
+    .iter()
+    .filter_map(|l| ledger.wires.get(l))
+    .flat_map(|w| &w.exchanges)
+    .any(|e| {
+        e.at > done.saturating_add(bounds.record)
+            && e.at < copy.mark.at.saturating_sub(bounds.record)
+    });
+    (legal && !told && used.insert((b'c', earlier.mark.id, copy.from)))
+        .then_some(Licence::TakeoverUnaware)
+}
+
+/// (d) The original holder came back, or went on, after another had taken
+/// over and delivered.
+fn returned(
+    ledger: &Ledger,
+    bounds: Bounds,
+    copy: &Delivery,
+    earlier: &Delivery,
+    used: &mut BTreeSet<(u8, u64, Party)>,
+) -> Option<Licence> {
+    if earlier.from == copy.from {
+        return None;
+    }
+    let back = ledger
+        .outages_between(earlier.from, copy.from)
+        .iter()
+        .any(|o| {
+            legal_takeover(bounds, o, earlier.mark.at)
+                && (!o.node || o.end.is_some_and(|end| end <= copy.mark.at))
+                && !o.emptied
+        });
+    (back && used.insert((b'd', 0, copy.from))).then_some(Licence::OriginalReturned)
+}
+
+/// Whether a copy taken at `at` may come from a takeover because of this
+/// outage.
+fn legal_takeover(bounds: Bounds, outage: &Outage, at: At) -> bool {
+    let long = at.saturating_add(bounds.slack) >= outage.start.saturating_add(bounds.takeover);
+    let new_database = outage.emptied && outage.end.is_some_and(|end| end <= at);
+    outage.start <= at && (long || new_database)
+}
+
+fn can_take_over(plan: &Plan) -> bool {
+    plan.target.capabilities.iter().any(|c| c == "takeover")
+}

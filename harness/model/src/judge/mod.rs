@@ -1,0 +1,300 @@
+//! From a history to a judgement.
+//!
+//! It reads events and the plan and nothing else, so that `check` gives, from
+//! a stored run, what `run` gave.
+//!
+//! FAIL outranks ERROR, OUTSIDE-CLAIM, INCONCLUSIVE and PASS, in this order:
+//! nothing hides a finding, and nothing that is missing reads as a PASS.
+
+mod absence;
+mod account;
+mod evidence;
+mod finding;
+mod licence;
+
+use std::borrow::Borrow;
+
+use crate::claims::{self, Cover};
+use crate::event::{At, Event};
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::scenario::{Back, Delivered, Step};
+use crate::verdict::{Class, Judgement, Verdict};
+
+/// How the history ended, as its reader found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Sealed and whole.
+    Sealed,
+    /// Not sealed: the events are a valid prefix; why.
+    Unsealed(String),
+}
+
+/// Judges a history.
+pub fn judge<E: Borrow<Event>>(
+    plan: &Plan,
+    events: impl IntoIterator<Item = E>,
+    ending: &Ending,
+) -> Judgement {
+    let mut ledger = Ledger::new(plan.scenario.workload.messages);
+    for event in events {
+        ledger.fold(event.borrow());
+    }
+    from_ledger(plan, &ledger, ending)
+}
+
+/// Judges a ledger that was folded from a whole history, for callers that
+/// stream events through it themselves.
+#[must_use]
+pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
+    let deadline = deadline(plan, ledger);
+    let frame = account::Frame {
+        plan,
+        ledger,
+        bounds: licence::Bounds::of(plan),
+        deadline,
+        rested: evidence::rested(plan, ledger).is_some(),
+    };
+    let books = account::keep(&frame);
+    let mut proof = evidence::collect(plan, ledger);
+    let finished = matches!(&ledger.end, Some((_, why)) if why == "finished" || why == "deadline");
+    match (&ledger.end, ending) {
+        (_, Ending::Unsealed(why)) => proof.missing.push(format!("the run did not finish: {why}")),
+        (None, _) => proof.missing.push("the run did not finish".to_owned()),
+        (Some((_, why)), _) if !finished => {
+            proof.missing.push(format!("the run ended early: {why}"))
+        }
+        _ => {}
+    }
+    traffic(plan, &books, &mut proof.missing);
+    let broken = broken_times(plan, ledger);
+    proof.missing.extend(broken.iter().cloned());
+
+    // Mail that is late or still queued is a finding only after the deadline,
+    // with the target up and every fault taken back; before that nobody can
+    // tell.
+    let overdue =
+        finished && ledger.last.is_some_and(|m| m.at >= deadline) && healed(plan, ledger).is_none();
+    let mut findings = finding::all(&frame, &books, overdue);
+    let awaited = [Class::Missing, Class::Queued]
+        .iter()
+        .filter_map(|c| books.classes.get(c))
+        .sum::<u64>();
+    if awaited > 0 && !overdue && plan.scenario.expect.delivered != Delivered::AtMostOnce {
+        let why = healed(plan, ledger)
+            .unwrap_or_else(|| "the deadline of the scenario was not reached".to_owned());
+        proof.missing.push(format!(
+            "{awaited} recipients have not arrived, and absence is not proved: {why}"
+        ));
+    }
+
+    let mut troubles: Vec<String> = ledger
+        .troubles
+        .iter()
+        .map(|(mark, note)| format!("{note} (event {})", mark.id))
+        .collect();
+    troubles.extend(books.troubles.iter().cloned());
+
+    let cover = claims::covers(plan);
+    if let Cover::Outside(_) = cover {
+        for f in &mut findings {
+            f.fails = false;
+        }
+    }
+    let fails = findings.iter().filter(|f| f.fails).count();
+    let (verdict, reason) = if fails > 0 {
+        let first = findings.iter().find(|f| f.fails);
+        (
+            Verdict::Fail,
+            first.map_or_else(String::new, |f| f.text.clone()),
+        )
+    } else if let Some(first) = troubles.first() {
+        (
+            Verdict::Error,
+            format!("the harness contradicts itself: {first}"),
+        )
+    } else if let Cover::Outside(why) = cover {
+        (Verdict::OutsideClaim, why)
+    } else if let Some(first) = proof.missing.first() {
+        let more = match proof.missing.len() {
+            1 => String::new(),
+            n => format!(" (and {} more)", n - 1),
+        };
+        (Verdict::Inconclusive, format!("{first}{more}"))
+    } else {
+        (Verdict::Pass, passed(plan, &books))
+    };
+    let tainted = verdict == Verdict::Fail && !troubles.is_empty();
+    Judgement {
+        verdict,
+        reason,
+        tainted,
+        classes: books.classes,
+        account: books.account,
+        evidence: proof.found,
+        missing: proof.missing,
+        findings,
+        troubles,
+        times_broken: !broken.is_empty(),
+        lasted: ledger
+            .last
+            .zip(ledger.first)
+            .map_or(0, |(l, f)| l.at - f.at),
+    }
+}
+
+fn passed(plan: &Plan, books: &account::Books) -> String {
+    let n = books.account.accepted;
+    let licensed: u64 = books.account.licensed.values().sum();
+    let extra = match licensed {
+        0 => String::new(),
+        1 => ", with one licensed extra copy".to_owned(),
+        n => format!(", with {n} licensed extra copies"),
+    };
+    match plan.scenario.expect.delivered {
+        Delivered::ExactlyOnce => {
+            format!("all {n} accepted recipients were delivered exactly once{extra}")
+        }
+        Delivered::AtLeastOnce => format!("all {n} accepted recipients were delivered{extra}"),
+        Delivered::AtMostOnce => {
+            format!("no copy came without a licence for {n} accepted recipients{extra}")
+        }
+    }
+}
+
+/// A PASS over too little mail is empty.
+fn traffic(plan: &Plan, books: &account::Books, missing: &mut Vec<String>) {
+    let a = &books.account;
+    if books.unsent > 0 {
+        missing.push(format!(
+            "{} of {} messages were never sent",
+            books.unsent, a.messages
+        ));
+    }
+    if books.unsettled > 0 {
+        missing.push(format!(
+            "{} messages have an attempt without an outcome",
+            books.unsettled
+        ));
+    }
+    if a.accepted * 2 < a.recipients || a.accepted == 0 {
+        missing.push(format!(
+            "only {} of {} recipients were accepted: too few to say anything",
+            a.accepted, a.recipients
+        ));
+    }
+    if let Some(why) = &books.unread {
+        missing.push(why.clone());
+    }
+    let unaccounted = [Class::Unaccepted, Class::UnacceptedYetDelivered]
+        .iter()
+        .filter_map(|c| books.classes.get(c))
+        .sum::<u64>();
+    if unaccounted > 0 && plan.scenario.workload.sender == crate::scenario::Sender::Mta {
+        missing.push(format!(
+            "the sender never got {unaccounted} recipients accepted, although it kept trying"
+        ));
+    }
+}
+
+/// The inequalities of the scenario that the planned or measured times break.
+fn broken_times(plan: &Plan, ledger: &Ledger) -> Vec<String> {
+    let mut broken = Vec::new();
+    for inequality in &plan.scenario.time.require {
+        let mut worst = plan.times.clone();
+        for (_, name, took) in &ledger.measured {
+            let known = worst.entry(name.clone()).or_insert(*took);
+            *known = (*known).max(*took);
+        }
+        match inequality.holds(&worst) {
+            Some(true) => {}
+            Some(false) => {
+                let figures: Vec<String> = inequality
+                    .left
+                    .names()
+                    .chain(inequality.right.names())
+                    .filter_map(|n| Some(format!("{n} was {:.3} s", *worst.get(n)? as f64 / 1e9)))
+                    .collect();
+                broken.push(format!(
+                    "the times broke `{inequality}`: {}",
+                    figures.join(", ")
+                ));
+            }
+            None => broken.push(format!("`{inequality}` was not measured")),
+        }
+    }
+    broken
+}
+
+/// When accepted mail must have arrived: so long after the last thing that
+/// could hold it up.
+fn deadline(plan: &Plan, ledger: &Ledger) -> At {
+    let receipts = ledger
+        .faults
+        .values()
+        .flat_map(|f| f.fired.iter().map(|x| x.mark).chain(f.removed));
+    let ready = ledger
+        .lives
+        .values()
+        .flatten()
+        .filter(|l| l.life > 1)
+        .filter_map(|l| l.ready);
+    let waits = ledger.waits.iter().map(|w| w.1);
+    let released = ledger
+        .wires
+        .values()
+        .flat_map(|w| w.held.iter().filter_map(|h| h.2));
+    let outcomes = ledger
+        .mails
+        .iter()
+        .flat_map(|m| &m.tries)
+        .filter_map(|t| t.outcome.as_ref())
+        .map(|o| o.mark);
+    let last = receipts
+        .chain(ready)
+        .chain(waits)
+        .chain(released)
+        .chain(outcomes)
+        .map(|m| m.at)
+        .max()
+        .unwrap_or(0);
+    last.saturating_add(plan.grace())
+}
+
+/// Why late mail cannot be held against the target yet: a node that should
+/// serve does not, or a fault was not taken back.
+fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
+    // The nodes are stopped at the very end; what counts is the state at the
+    // final silence.
+    let at = ledger
+        .quiet
+        .map(|q| q.mark.at)
+        .or(ledger.last.map(|m| m.at))?;
+    let mut gone = Vec::new();
+    for (n, step) in (0u32..).zip(&plan.scenario.steps) {
+        let receipts = ledger.faults.get(&n);
+        let fired = receipts.is_some_and(|f| !f.fired.is_empty());
+        match step {
+            Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => {
+                if f.back == Back::Never {
+                    gone.extend(
+                        receipts
+                            .iter()
+                            .flat_map(|r| &r.fired)
+                            .filter_map(|x| x.node),
+                    );
+                }
+            }
+            Step::Link(f) => {
+                let lasting = f.lasts.is_some();
+                if fired && lasting && receipts.is_some_and(|r| r.removed.is_none()) {
+                    return Some(format!("fault {n} on a link was not taken back"));
+                }
+            }
+            Step::Pause(_) | Step::Wait(_) => {}
+        }
+    }
+    plan.nodes()
+        .find(|node| !gone.contains(node) && !ledger.up_at(*node, at))
+        .map(|node| format!("{node} was not up at the end"))
+}
