@@ -6,6 +6,7 @@
 //! and nothing else.
 
 pub mod event;
+pub mod bundle;
 pub mod history;
 pub mod order;
 pub mod party;

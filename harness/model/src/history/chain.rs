@@ -87,12 +87,13 @@ impl Seal {
 
     /// The seal's line, with the newline.
     pub(super) fn line(&self) -> String {
-        format!(
-            "{{\"seal\":{{\"events\":{},\"root\":\"{}\"}}}}\n",
-            self.events,
-            self.root_hex()
-        )
+        seal_line(self.events, &self.root_hex())
     }
+}
+
+/// The line of a seal, with the newline.
+pub(crate) fn seal_line(events: u64, root: &str) -> String {
+    format!("{{\"seal\":{{\"events\":{events},\"root\":\"{root}\"}}}}\n")
 }
 
 /// Lower-case hex of a hash.

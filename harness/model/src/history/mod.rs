@@ -8,15 +8,22 @@
 mod chain;
 mod decode;
 mod encode;
+mod lines;
 mod reader;
 mod relaxed;
 mod rules;
+#[cfg(test)]
+mod sample;
 mod sink;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;
 
 pub use chain::{BLOCK, Root, Seal};
+pub(crate) use chain::{hex, seal_line};
+pub(crate) use reader::chain_of_other_version;
 pub use reader::{OpenError, Reader, Tail};
 pub use relaxed::{History, LineError};
 pub use sink::Sink;

@@ -62,41 +62,53 @@ fn is_teardown(what: &What) -> bool {
     }
 }
 
-/// The variant's name in a file.
-pub(super) fn name(what: &What) -> &'static str {
-    match what {
-        What::Start { .. } => "start",
-        What::Ready { .. } => "ready",
-        What::Exit { .. } => "exit",
-        What::Paused { .. } => "paused",
-        What::Resumed { .. } => "resumed",
-        What::Dropped { .. } => "dropped",
-        What::StoreGone { .. } => "store-gone",
-        What::StoreRead { .. } => "store-read",
-        What::Fault { .. } => "fault",
-        What::Attempt { .. } => "attempt",
-        What::Outcome { .. } => "outcome",
-        What::GaveUp { .. } => "gave-up",
-        What::Open { .. } => "open",
-        What::Refused { .. } => "refused",
-        What::Shut { .. } => "shut",
-        What::Dot { .. } => "dot",
-        What::Reply { .. } => "reply",
-        What::Verb { .. } => "verb",
-        What::Opaque { .. } => "opaque",
-        What::Held { .. } => "held",
-        What::Released { .. } => "released",
-        What::Taken { .. } => "taken",
-        What::Dsn { .. } => "dsn",
-        What::Phantom { .. } => "phantom",
-        What::Queues { .. } => "queues",
-        What::Unlisted { .. } => "unlisted",
-        What::Step { .. } => "step",
-        What::Choice { .. } => "choice",
-        What::Waited { .. } => "waited",
-        What::Measured { .. } => "measured",
-        What::Quiet { .. } => "quiet",
-        What::End { .. } => "end",
-        What::Trouble { .. } => "trouble",
-    }
+macro_rules! names {
+    ($($variant:ident => $name:literal,)*) => {
+        /// The variant's name in a file.
+        pub(super) fn name(what: &What) -> &'static str {
+            match what {
+                $(What::$variant { .. } => $name,)*
+            }
+        }
+
+        /// The names of all variants.
+        #[cfg(test)]
+        pub(super) const NAMES: &[&str] = &[$($name),*];
+    };
+}
+
+names! {
+    Start => "start",
+    Ready => "ready",
+    Exit => "exit",
+    Paused => "paused",
+    Resumed => "resumed",
+    Dropped => "dropped",
+    StoreGone => "store-gone",
+    StoreRead => "store-read",
+    Fault => "fault",
+    Attempt => "attempt",
+    Outcome => "outcome",
+    GaveUp => "gave-up",
+    Open => "open",
+    Refused => "refused",
+    Shut => "shut",
+    Dot => "dot",
+    Reply => "reply",
+    Verb => "verb",
+    Opaque => "opaque",
+    Held => "held",
+    Released => "released",
+    Taken => "taken",
+    Dsn => "dsn",
+    Phantom => "phantom",
+    Queues => "queues",
+    Unlisted => "unlisted",
+    Step => "step",
+    Choice => "choice",
+    Waited => "waited",
+    Measured => "measured",
+    Quiet => "quiet",
+    End => "end",
+    Trouble => "trouble",
 }

@@ -120,7 +120,7 @@ impl<W: Sink> Writer<W> {
         self.next += 1;
         self.at = event.at;
         self.ended |= matches!(event.ev, What::End { .. });
-        if self.next % BLOCK == 0 {
+        if self.next.is_multiple_of(BLOCK) {
             self.close_block();
         }
         self.settle()?;
@@ -149,7 +149,7 @@ impl<W: Sink> Writer<W> {
     /// A write or sync error; the history then has to count as unsealed.
     pub fn seal(&mut self) -> io::Result<Seal> {
         self.usable()?;
-        if self.next % BLOCK != 0 || self.chain.blocks() == 0 {
+        if !self.next.is_multiple_of(BLOCK) || self.chain.blocks() == 0 {
             self.close_block();
         }
         let seal = Seal {
