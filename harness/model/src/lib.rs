@@ -6,7 +6,6 @@
 //! and nothing else.
 
 pub mod event;
-pub mod bundle;
 pub mod history;
 pub mod order;
 pub mod party;
@@ -16,5 +15,9 @@ pub mod verdict;
 pub mod diagnostic;
 pub mod strict;
 pub mod suggest;
+pub mod director;
+pub mod drive;
+pub mod rng;
+pub mod workload;
 pub mod target;
 pub mod planning;

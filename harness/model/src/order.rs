@@ -175,3 +175,15 @@ pub trait World {
 
 /// The witness of the events that a director records.
 pub const DIRECTOR: Witness = Witness::Director;
+
+impl What {
+    /// The witness under which a world writes down what [`Order::Record`]
+    /// asks for: the director's own, but the sender's word about its mail.
+    #[must_use]
+    pub fn recorder(&self) -> Witness {
+        match self {
+            Self::GaveUp { .. } => Witness::Client,
+            _ => DIRECTOR,
+        }
+    }
+}
