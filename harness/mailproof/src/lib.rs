@@ -1,1 +1,87 @@
-//! x
+//! mailproof starts a mail cluster, sends it mail, breaks it in a chosen way,
+//! and accounts for every recipient of every message.
+//!
+//! This crate is the `mailproof` command, and the facade for those who run
+//! scenarios from `cargo test`: see [`run_scenario`].
+
+mod check;
+mod cli;
+mod console;
+mod context;
+mod examine;
+mod exit_code;
+mod explain;
+mod json;
+mod library;
+mod lint;
+mod list;
+mod plan;
+mod report;
+mod rule;
+mod seeds;
+mod selection;
+mod source;
+mod target_choice;
+
+use clap::{CommandFactory, FromArgMatches};
+
+pub use cli::Engine;
+pub use context::{Extra, ExtraCommand};
+pub use exit_code::Exit;
+pub use library::{Carried, scenario, scenarios, targets};
+pub use rule::Rule;
+pub use seeds::Seeds;
+
+pub use mailproof_model as model;
+pub use mailproof_model::plan::Plan;
+pub use mailproof_model::scenario::Scenario;
+pub use mailproof_model::verdict::{Judgement, Verdict};
+
+use cli::{Cli, Command};
+use context::Context;
+
+/// The command: reads the arguments of the process, does what they ask, and
+/// says how it went. `extra` is what `mailproof-selftest` adds.
+#[must_use]
+pub fn main_with(extra: Extra) -> Exit {
+    let mut command = Cli::command().name(extra.program).bin_name(extra.program);
+    for more in &extra.commands {
+        command = command.subcommand(clap::Command::new(more.name).about(more.about));
+    }
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(e) => {
+            // Help and version are asked for; the rest is a usage error.
+            let _ = e.print();
+            return if e.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Passed
+            };
+        }
+    };
+    let asked = extra
+        .commands
+        .iter()
+        .find(|more| matches.subcommand_name() == Some(more.name))
+        .map(|more| more.run);
+    let context = Context::new(extra);
+    if let Some(run) = asked {
+        return run(&context.extra);
+    }
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(e) => {
+            context.console.error(&e.to_string());
+            return Exit::Usage;
+        }
+    };
+    match cli.command {
+        Command::Check(args) => check::check(&context, &args),
+        Command::List(args) => list::list(&context, &args),
+        Command::Lint(args) => lint::lint(&context, &args),
+        Command::Plan(args) => plan::plan(&context, &args),
+        Command::Explain(args) => explain::explain(&context, &args),
+        _ => context.refuse(Exit::Usage, "not built yet"),
+    }
+}

@@ -1,0 +1,230 @@
+//! The command line: what can be asked, and nothing of how it is done.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::seeds::Seeds;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mailproof",
+    version,
+    about = "Starts a mail cluster, sends it mail, breaks it in a chosen way, and accounts for every recipient of every message.",
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 all that applied passed · 1 at least one FAIL · 2 wrong command line or file · 3 evidence is missing, not a pass · 4 nothing selected or applicable · 70 the harness failed · 71 check: altered run"
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One verb of the command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios against a target and judge them (no argument: the smoke suite)
+    Run(RunArgs),
+    /// Judge finished runs again from their histories, offline
+    Check(CheckArgs),
+    /// List the scenarios that the command carries, or the targets
+    List(ListArgs),
+    /// Check scenario files without running anything
+    Lint(LintArgs),
+    /// Show what a scenario will do: its resolved plan, step by step
+    Plan(PlanArgs),
+    /// Say what a rule asks for and where it comes from
+    Explain(ExplainArgs),
+    /// Say what this machine can do, and why not the rest
+    Doctor(DoctorArgs),
+    /// Run one reference node in the foreground
+    Node(NodeArgs),
+    /// Show the queues of a running reference node as JSON
+    Queue(QueueArgs),
+    /// Remove what a killed run may have left behind
+    Gc(GcArgs),
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line on standard output.
+    Json,
+}
+
+/// Where scenarios run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Real processes on loopback addresses of this machine.
+    #[default]
+    Process,
+    /// Simulated nodes, network and disks in virtual time; deterministic.
+    Sim,
+}
+
+impl Engine {
+    /// Every engine there is.
+    pub const ALL: [Self; 2] = [Self::Process, Self::Sim];
+
+    /// Its name on the command line and in histories.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Sim => "sim",
+        }
+    }
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Scenario ids (`smoke/no-fault`), prefixes (`smoke`), globs (`*/power-*`)
+    /// or scenario files (ending in `.toml`); nothing: the smoke suite
+    #[arg(value_name = "PATTERN|FILE")]
+    pub(crate) select: Vec<String>,
+    /// The system under test: a known target or a target file
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    pub(crate) target: String,
+    /// Where the scenarios run
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: Engine,
+    /// The source of every draw
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "seeds")]
+    pub(crate) seed: u64,
+    /// Many seeds, `0..200`: from A up to, not including, B
+    #[arg(long, value_name = "A..B")]
+    pub(crate) seeds: Option<Seeds>,
+    /// How many scenarios run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Where the run directories go; nothing: a new folder below `mailproof-runs`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// Keep the nodes' stores and scratch files in the run directory
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Only pretend to inject the fault of this step, counted from 0: the
+    /// scenario must then turn INCONCLUSIVE
+    #[arg(long, value_name = "STEP")]
+    pub(crate) disarm: Vec<u32>,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Run directories, or folders that hold them
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Ids, prefixes or globs; nothing: all
+    #[arg(value_name = "PATTERN")]
+    pub(crate) select: Vec<String>,
+    /// List targets instead of scenarios
+    #[arg(long)]
+    pub(crate) targets: bool,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Scenario files; nothing: all that the command carries
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    /// A scenario id or a scenario file
+    #[arg(value_name = "SCENARIO|FILE")]
+    pub(crate) scenario: String,
+    /// The system under test
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    pub(crate) target: String,
+    /// Where it would run
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) engine: Engine,
+    /// The source of every draw
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// `json`: the plan as the first line of a history holds it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A rule id, `R052` say; nothing: all of them, one a line
+    #[arg(value_name = "RULE")]
+    pub(crate) rule: Option<String>,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The node's configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Arguments of `queue`.
+#[derive(Debug, Args)]
+pub(crate) struct QueueArgs {
+    /// The node's admin address: `127.0.0.1:2600`, or the path of its socket
+    #[arg(value_name = "ADDR")]
+    pub(crate) addr: String,
+}
+
+/// Arguments of `gc`.
+#[derive(Debug, Args)]
+pub(crate) struct GcArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_lists_every_exit_code() {
+        let help = Cli::command().render_help().to_string();
+        for (exit, _) in crate::exit_code::Exit::ALL {
+            assert!(help.contains(&format!(" {} ", exit.code())), "{exit:?}");
+        }
+    }
+}
