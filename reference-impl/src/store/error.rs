@@ -43,7 +43,8 @@ pub enum StoreError {
     Foreign {
         /// The file that does not belong.
         file: FileName,
-        /// The database of the oldest segment.
+        /// The database of the store: the one its mark names, or the newest
+        /// segment's.
         expected: DatabaseId,
         /// The database that the file names.
         found: DatabaseId,

@@ -79,7 +79,8 @@ pub(super) struct Torn {
 /// All that was read.
 #[derive(Debug)]
 pub(super) struct Survey {
-    /// The oldest segment's header that could be read: database ID and salt.
+    /// A segment header of the database that the mark names, or else the newest
+    /// one that could be read: whose database this is.
     pub(super) identity: Option<SegmentHeader>,
     /// From the oldest needed one on.
     pub(super) segments: Vec<SegmentSurvey>,
@@ -230,6 +231,12 @@ impl Survey {
         let Some((&newest, _)) = found.last_key_value() else {
             return Ok(());
         };
+        let readable = || headers.values().rev().filter_map(|h| h.as_ref().ok());
+        let marked = self.mark.newest().map(|mark| mark.database);
+        self.identity = readable()
+            .find(|header| Some(header.database) == marked)
+            .or_else(|| readable().next())
+            .cloned();
 
         // The end of the log says where it begins.
         let mut last_read = None;
@@ -245,8 +252,12 @@ impl Survey {
             Some((walk, _)) => walk.chain.oldest.min(newest),
             None => found.first_key_value().map_or(newest, |(n, _)| *n),
         };
-        for (_, (file, _)) in found.range(..oldest) {
-            self.rubbish.push(file.clone());
+        for (number, (file, _)) in found.range(..oldest) {
+            // A foreign newest segment must not turn the log into rubbish.
+            match headers.get(number) {
+                Some(Ok(header)) if !self.belongs(header, file) => {}
+                _ => self.rubbish.push(file.clone()),
+            }
         }
 
         let mut expected = oldest;
@@ -269,10 +280,10 @@ impl Survey {
             if !self.belongs(&header, &place.0) {
                 continue;
             }
-            let next = match headers.get(&expected) {
-                Some(Ok(next)) => Some(next),
-                _ => None,
-            };
+            let next = headers
+                .get(&expected)
+                .and_then(|next| next.as_ref().ok())
+                .filter(|next| next.database == header.database);
             let (mut walk, bytes) = match last_read.take_if(|_| number == newest) {
                 Some(read) => read,
                 None => {
@@ -303,12 +314,11 @@ impl Survey {
             }
             self.errors.append(&mut walk.errors);
             self.segments.push(walk.into_survey(&header));
-            self.identity.get_or_insert(header);
         }
         Ok(())
     }
 
-    /// Whether the segment is of the same database as the oldest one.
+    /// Whether the segment is of this database.
     fn belongs(&mut self, header: &SegmentHeader, file: &FileName) -> bool {
         let Some(identity) = &self.identity else {
             return true;
@@ -322,7 +332,7 @@ impl Survey {
             return false;
         }
         if identity.salt != header.salt {
-            let what = "the segment's salt is not that of the segments before";
+            let what = "the segment's salt is not that of the others";
             self.errors.push(StoreError::damaged(file, 32, what));
             return false;
         }
@@ -493,6 +503,7 @@ impl Walk {
             self.refuse(self.end, "the batch's header contradicts what went before");
         }
         if let Some(mark) = &self.mark
+            && mark.database == self.header.database
             && mark.batch == header.number
             && mark.check != check
         {
