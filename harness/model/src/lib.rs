@@ -21,3 +21,4 @@ pub mod rng;
 pub mod workload;
 pub mod target;
 pub mod planning;
+pub mod rules;
