@@ -177,6 +177,17 @@ pub enum LineFault {
     TooLong,
 }
 
+impl LineFault {
+    /// The rule that the input breaks.
+    #[must_use]
+    pub fn rule(self) -> &'static str {
+        match self {
+            Self::BareLf => "a line must end in CRLF, not in LF alone (RFC 5321 2.3.8)",
+            Self::TooLong => "a command line must have an end (RFC 5321 4.5.3.1.4)",
+        }
+    }
+}
+
 /// Cuts a stream into command lines, however it is split into chunks.
 #[derive(Debug, Default)]
 pub(crate) struct LineReader {
