@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use super::index::{Index, Rows};
 use crate::event::{Rcpt, Row, RowState};
-use crate::ledger::{Ledger, Listing, Mail, Mark};
+use crate::ledger::{Ledger, Mail, Mark};
 use crate::party::{Link, Party};
 use crate::plan::Plan;
 
@@ -30,6 +31,7 @@ pub(super) enum Whereabouts {
 pub(super) fn whereabouts(
     plan: &Plan,
     ledger: &Ledger,
+    index: &Index<'_>,
     mail: &Mail,
     msg: u32,
     rcpt: Rcpt,
@@ -70,7 +72,7 @@ pub(super) fn whereabouts(
     let mut proof = Vec::new();
     let mut unknown = None;
     for (node, received) in nodes {
-        match holding(plan, ledger, node, received, msg, rcpt) {
+        match holding(plan, ledger, index, node, received, msg, rcpt) {
             Whereabouts::Held { by, state, mark } => {
                 return Whereabouts::Held { by, state, mark };
             }
@@ -94,43 +96,45 @@ pub(super) fn whereabouts(
 fn holding(
     plan: &Plan,
     ledger: &Ledger,
+    index: &Index<'_>,
     node: Party,
     received: Mark,
     msg: u32,
     rcpt: Rcpt,
 ) -> Whereabouts {
     let destroyed = ledger.gone.get(&node).filter(|m| m.id > received.id);
-    let store = ledger.stores.get(&node).filter(|l| l.mark.id > received.id);
+    let store = index
+        .store(node)
+        .filter(|l| l.listing.mark.id > received.id);
     // A listing counts only when it was made after the last mail had moved.
-    let listing = ledger
-        .listings
-        .get(&node)
-        .filter(|l| ledger.moved.is_none_or(|m| l.mark.id > m.id));
+    let listing = index
+        .listing(node)
+        .filter(|l| ledger.moved.is_none_or(|m| l.listing.mark.id > m.id));
     for found in [store, listing].into_iter().flatten() {
-        if let Some(row) = row(&found.rows, msg, rcpt) {
+        if let Some(row) = row(found, msg, rcpt) {
             return Whereabouts::Held {
                 by: node,
                 state: row.state,
-                mark: found.mark,
+                mark: found.listing.mark,
             };
         }
-        if found.rows.iter().any(|r| r.msg.is_none()) || found.others > 0 {
+        if found.nameless {
             return Whereabouts::Unknown(format!(
                 "{node} holds entries that do not say which message they are"
             ));
         }
     }
-    if let Some(listing) = store
-        && listing.damage.is_none()
+    if let Some(read) = store
+        && read.listing.damage.is_none()
     {
         return Whereabouts::Nowhere {
-            proof: vec![listing.mark],
+            proof: vec![read.listing.mark],
         };
     }
     if let Some(gone) = destroyed {
         return Whereabouts::Nowhere { proof: vec![*gone] };
     }
-    if let Some(damage) = store.and_then(|s| s.damage.as_ref()) {
+    if let Some(damage) = store.and_then(|s| s.listing.damage.as_ref()) {
         return Whereabouts::Unknown(format!("the store of {node} could not be read: {damage}"));
     }
     // A target whose store the harness cannot read is judged by what it
@@ -142,7 +146,7 @@ fn holding(
         .any(|c| c == "store-readable");
     match listing {
         Some(l) if !readable => Whereabouts::Nowhere {
-            proof: vec![l.mark],
+            proof: vec![l.listing.mark],
         },
         Some(_) => Whereabouts::Unknown(format!("the store of {node} was not read")),
         None => Whereabouts::Unknown(format!(
@@ -151,19 +155,11 @@ fn holding(
     }
 }
 
-fn row(rows: &[Row], msg: u32, rcpt: Rcpt) -> Option<&Row> {
-    rows.iter()
-        .filter(|r| r.msg == Some(msg) && (r.rcpts.is_empty() || r.rcpts.contains(&rcpt)))
+fn row<'a>(rows: &Rows<'a>, msg: u32, rcpt: Rcpt) -> Option<&'a Row> {
+    rows.of_message(msg)
+        .iter()
+        .copied()
+        .filter(|r| r.rcpts.is_empty() || r.rcpts.contains(&rcpt))
         .filter(|r| r.state != RowState::Done)
         .min_by_key(|r| r.state)
-}
-
-/// What a listing holds for a message, for the account at mailbox level.
-pub(super) fn stored(listing: &Listing, msg: u32, rcpt: Rcpt) -> u32 {
-    listing
-        .stored
-        .iter()
-        .filter(|s| s.msg == msg && s.rcpt == rcpt)
-        .map(|s| s.copies)
-        .sum()
 }

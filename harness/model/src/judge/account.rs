@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::absence::{self, Whereabouts};
+use super::index::Index;
 use super::licence::{self, Bounds, Delivery, Extras};
 use crate::event::{At, Msg, Rcpt, RowState};
 use crate::ledger::{Digest, Ended, Ledger, Mail, Mark};
@@ -49,6 +50,7 @@ pub(super) struct Books {
 pub(super) struct Frame<'a> {
     pub(super) plan: &'a Plan,
     pub(super) ledger: &'a Ledger,
+    pub(super) index: &'a Index<'a>,
     pub(super) bounds: Bounds,
     /// Mail after this moment is late.
     pub(super) deadline: At,
@@ -138,6 +140,7 @@ fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: 
     let Frame {
         plan,
         ledger,
+        index,
         bounds,
         ..
     } = *frame;
@@ -159,11 +162,11 @@ fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: 
     if accepted {
         books.account.accepted += 1;
     }
-    let deliveries = licence::deliveries(ledger, bounds, mail, rcpt);
+    let deliveries = licence::deliveries(ledger, index, bounds, mail, rcpt);
     let extras = licence::extras(plan, ledger, bounds, mail, rcpt, &deliveries);
     let mailbox = plan.scenario.expect.level == Level::Mailbox;
     let copies = if mailbox {
-        stored(ledger, msg, rcpt)
+        index.stored(msg, rcpt).iter().map(|s| s.0).sum()
     } else {
         u32::try_from(deliveries.len()).unwrap_or(u32::MAX)
     };
@@ -185,7 +188,7 @@ fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: 
         forbidden,
         first,
     };
-    case.class = if altered(mail, rcpt) || (mailbox && altered_in_store(ledger, mail, msg, rcpt)) {
+    case.class = if altered(mail, rcpt) || (mailbox && altered_in_store(index, mail, msg, rcpt)) {
         Class::Altered
     } else if copies > 0 && bounces > 0 {
         Class::BouncedAndDelivered
@@ -214,7 +217,7 @@ fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: 
     } else if !mail.strangers.is_empty() {
         Class::Misrouted
     } else {
-        let found = absence::whereabouts(plan, ledger, mail, msg, rcpt);
+        let found = absence::whereabouts(plan, ledger, index, mail, msg, rcpt);
         let class = undelivered(frame, mail, rcpt, &found);
         case.whereabouts = Some(found);
         class
@@ -247,15 +250,6 @@ fn refused_downstream(mail: &Mail, rcpt: Rcpt) -> bool {
         .filter(|h| h.link.to.ends_mail())
         .filter_map(|h| h.answer(rcpt))
         .any(|a| a.code / 100 == 5)
-}
-
-fn stored(ledger: &Ledger, msg: Msg, rcpt: Rcpt) -> u32 {
-    ledger
-        .stores
-        .iter()
-        .filter(|(node, _)| matches!(node, Party::Store(_)))
-        .map(|(_, listing)| absence::stored(listing, msg, rcpt))
-        .sum()
 }
 
 fn tally(account: &mut Account, copies: u32, mailbox: bool, extras: &Extras) {
@@ -315,13 +309,6 @@ fn altered(mail: &Mail, rcpt: Rcpt) -> bool {
             .any(|h| matches!(h.link.to, Party::Store(_)) && h.accepted(rcpt) && h.digest != sent)
 }
 
-fn altered_in_store(ledger: &Ledger, mail: &Mail, msg: Msg, rcpt: Rcpt) -> bool {
-    let Some(sent) = sent_digest(mail) else {
-        return false;
-    };
-    ledger
-        .stores
-        .values()
-        .flat_map(|l| &l.stored)
-        .any(|s| s.msg == msg && s.rcpt == rcpt && Digest::of(&s.digest) != sent)
+fn altered_in_store(index: &Index<'_>, mail: &Mail, msg: Msg, rcpt: Rcpt) -> bool {
+    sent_digest(mail).is_some_and(|sent| index.stored(msg, rcpt).iter().any(|s| s.1 != sent))
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::index::Index;
 use crate::event::{At, Attempt, Rcpt};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Outage};
 use crate::party::{Link, Party};
@@ -55,6 +56,7 @@ impl Bounds {
 /// The deliveries of one recipient, in order of time.
 pub(super) fn deliveries(
     ledger: &Ledger,
+    index: &Index<'_>,
     bounds: Bounds,
     mail: &Mail,
     rcpt: Rcpt,
@@ -83,7 +85,7 @@ pub(super) fn deliveries(
                 attempt: copy.attempt,
                 learned: reply
                     .map(|a| a.mark)
-                    .filter(|m| learned(ledger, bounds, link, copy.conn, copy.mark, *m))
+                    .filter(|m| learned(ledger, index, bounds, link, copy.conn, copy.mark, *m))
                     .map(|m| m.at),
             }
         })
@@ -98,8 +100,10 @@ pub(super) fn deliveries(
                 mark: hop.dot,
                 from: hop.link.from,
                 attempt: hop.attempt,
-                learned: learned(ledger, bounds, hop.link, hop.conn, hop.dot, reply.mark)
-                    .then_some(reply.mark.at),
+                learned: learned(
+                    ledger, index, bounds, hop.link, hop.conn, hop.dot, reply.mark,
+                )
+                .then_some(reply.mark.at),
             });
         }
     }
@@ -112,6 +116,7 @@ pub(super) fn deliveries(
 /// the time that recording may take.
 fn learned(
     ledger: &Ledger,
+    index: &Index<'_>,
     bounds: Bounds,
     link: Link,
     conn: u32,
@@ -119,12 +124,11 @@ fn learned(
     reply: Mark,
 ) -> bool {
     let until = reply.at.saturating_add(bounds.record);
-    let cut = ledger
-        .faults
-        .values()
-        .flat_map(|f| &f.fired)
-        .any(|f| f.conn == Some(conn) && f.mark.id >= taken.id && f.mark.at <= until);
-    let died = ledger
+    let cut = index
+        .fired(conn)
+        .iter()
+        .any(|f| f.id >= taken.id && f.at <= until);
+    let died = index
         .outages(link.from)
         .iter()
         .any(|o| o.node && o.start >= taken.at && o.start <= until && died(ledger, link.from, o));
@@ -246,10 +250,13 @@ fn takeover(
     ]
     .iter()
     .filter_map(|l| ledger.wires.get(l))
-    .flat_map(|w| &w.exchanges)
-    .any(|e| {
-        e.at > done.saturating_add(bounds.record)
-            && e.at < copy.mark.at.saturating_sub(bounds.record)
+    .any(|w| {
+        // Exchanges stand in order of time.
+        let after = done.saturating_add(bounds.record);
+        let next = w.exchanges.partition_point(|e| e.at <= after);
+        w.exchanges
+            .get(next)
+            .is_some_and(|e| e.at < copy.mark.at.saturating_sub(bounds.record))
     });
     (legal && !told && used.insert((b'c', earlier.mark.id, copy.from)))
         .then_some(Licence::TakeoverUnaware)

@@ -10,6 +10,7 @@ mod absence;
 mod account;
 mod evidence;
 mod finding;
+mod index;
 mod licence;
 
 use std::borrow::Borrow;
@@ -48,9 +49,11 @@ pub fn judge<E: Borrow<Event>>(
 #[must_use]
 pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
     let deadline = deadline(plan, ledger);
+    let index = index::Index::of(ledger);
     let frame = account::Frame {
         plan,
         ledger,
+        index: &index,
         bounds: licence::Bounds::of(plan),
         deadline,
         rested: evidence::rested(plan, ledger).is_some(),
