@@ -1,5 +1,6 @@
-//! Puts the scenario files of `suites/` and the target files of
-//! `fixtures/targets/` into the command, so that it runs from anywhere.
+//! Puts the scenario files of `suites/`, the target files of
+//! `fixtures/targets/` and the programs that these start, of
+//! `fixtures/peers/`, into the command, so that it runs from anywhere.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,8 +10,9 @@ fn main() -> io::Result<()> {
     let here = PathBuf::from(var("CARGO_MANIFEST_DIR")?);
     let root = here.join("../..").canonicalize()?;
     let mut code = String::new();
-    table(&mut code, &root, "SCENARIOS", "suites")?;
-    table(&mut code, &root, "TARGETS", "fixtures/targets")?;
+    table(&mut code, &root, "SCENARIOS", "suites", "toml")?;
+    table(&mut code, &root, "TARGETS", "fixtures/targets", "toml")?;
+    table(&mut code, &root, "PROGRAMS", "fixtures/peers", "py")?;
     fs::write(PathBuf::from(var("OUT_DIR")?).join("library.rs"), code)
 }
 
@@ -19,9 +21,15 @@ fn var(name: &str) -> io::Result<String> {
 }
 
 /// One table of `(path in the repository, text)`, sorted by path.
-fn table(code: &mut String, root: &Path, name: &str, folder: &str) -> io::Result<()> {
+fn table(
+    code: &mut String,
+    root: &Path,
+    name: &str,
+    folder: &str,
+    extension: &str,
+) -> io::Result<()> {
     let mut files = Vec::new();
-    walk(&root.join(folder), &mut files)?;
+    walk(&root.join(folder), extension, &mut files)?;
     files.sort();
     let _ = writeln!(code, "pub(crate) static {name}: &[(&str, &str)] = &[");
     for file in files {
@@ -37,8 +45,8 @@ fn table(code: &mut String, root: &Path, name: &str, folder: &str) -> io::Result
     Ok(())
 }
 
-/// Every `.toml` below a folder but the manifests of crates.
-fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+/// Every file with that extension below a folder, but the manifests of crates.
+fn walk(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", folder.display());
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -48,8 +56,8 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
-            walk(&path, files)?;
-        } else if path.extension().is_some_and(|e| e == "toml")
+            walk(&path, extension, files)?;
+        } else if path.extension().is_some_and(|e| e == extension)
             && path.file_name().is_some_and(|n| n != "Cargo.toml")
         {
             println!("cargo::rerun-if-changed={}", path.display());

@@ -17,7 +17,6 @@ mod lint;
 mod list;
 mod plan;
 mod report;
-mod rule;
 mod seeds;
 mod selection;
 mod source;
@@ -29,7 +28,6 @@ pub use cli::Engine;
 pub use context::{Extra, ExtraCommand};
 pub use exit_code::Exit;
 pub use library::{Carried, scenario, scenarios, targets};
-pub use rule::Rule;
 pub use seeds::Seeds;
 
 pub use mailproof_model as model;

@@ -1,4 +1,4 @@
-//! The scenario and target files that the command carries in itself.
+//! The scenarios, targets and programs that the command carries in itself.
 
 use mailproof_model::scenario::{self, Scenario};
 
@@ -45,6 +45,13 @@ pub fn targets() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
         let file = path.rsplit('/').next().unwrap_or(path);
         (file.strip_suffix(".toml").unwrap_or(file), *text)
     })
+}
+
+/// The carried programs that targets start (`{{ programs }}`): file name, text.
+pub(crate) fn programs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    files::PROGRAMS
+        .iter()
+        .map(|(path, text)| (path.rsplit('/').next().unwrap_or(path), *text))
 }
 
 #[cfg(test)]

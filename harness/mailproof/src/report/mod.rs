@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mailproof_model::event::Event;
 use mailproof_model::plan::Plan;
+use mailproof_model::rules;
 use mailproof_model::verdict::{Finding, Judgement, Verdict};
 
 use crate::console::{Paint, Style};
-use crate::rule;
+use crate::explain;
 use sentence::{line, seconds, witness};
 
 /// The most events of one timeline that a report shows; the rest is counted.
@@ -193,8 +194,11 @@ impl Report<'_> {
             }
         ));
         out.line(4, &finding.text);
-        if let Some((id, rule)) = rule::find(&finding.rule) {
-            out.line(4, &format!("{id}: {} ({})", rule.text, rule.source));
+        if let Some(rule) = rules::get(&finding.rule) {
+            out.line(
+                4,
+                &format!("{}: {} ({})", rule.id, rule.text, explain::origin(rule)),
+            );
         }
         if finding.timeline.is_empty() {
             return;
