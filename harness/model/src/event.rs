@@ -378,7 +378,8 @@ pub enum What {
         /// Nanoseconds of silence asked for and seen.
         lasted: u64,
     },
-    /// The run is over; nothing but the seal may follow (director).
+    /// The run is over (director). After it the run is only taken down: the
+    /// director says nothing but `trouble`, and no attempt begins.
     End {
         /// Why, in words: `finished`, `deadline`, `interrupted`, …
         why: String,

@@ -5,6 +5,8 @@
 //! writing files that the caller names. `check` reads a history and its plan
 //! and nothing else.
 
+pub mod diagnostic;
+pub mod bundle;
 pub mod event;
 pub mod history;
 pub mod order;
@@ -12,13 +14,15 @@ pub mod party;
 pub mod plan;
 pub mod scenario;
 pub mod verdict;
-pub mod diagnostic;
 pub mod strict;
 pub mod suggest;
 pub mod director;
 pub mod drive;
 pub mod rng;
 pub mod workload;
+pub mod claims;
+pub mod judge;
+pub mod ledger;
 pub mod target;
 pub mod planning;
 pub mod rules;

@@ -1,5 +1,7 @@
 //! Run directories: any change to any file shows.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod history_support;
 
 use std::fs;

@@ -1,6 +1,8 @@
 //! Every cut and every flipped byte of a history: what is sealed shows any
 //! change, what is unsealed keeps its valid prefix.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 mod history_support;
 
 use history_support::{sealed, short_events, small_run, writer};

@@ -83,7 +83,7 @@ fn the_wrong_witness_is_refused_and_the_writer_goes_on() {
 }
 
 #[test]
-fn after_the_end_only_the_taking_down_is_seen() {
+fn after_the_end_the_run_is_only_taken_down() {
     let mut writer = writer(Vec::new());
     small_run(&mut writer);
     let begin = What::Attempt {

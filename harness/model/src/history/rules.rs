@@ -13,52 +13,27 @@ pub(super) fn may_say(by: Witness, what: &What) -> Result<(), String> {
     }
 }
 
-/// After `end` only the taking down of the run may be seen: nothing starts
-/// any more and nobody asks for anything.
+/// After `end` the run is only taken down: observers may still see things
+/// happen, but the scenario does nothing and the sender begins nothing.
 pub(super) fn may_follow(ended: bool, what: &What) -> Result<(), String> {
-    if !ended || is_teardown(what) {
-        Ok(())
-    } else {
+    let of_the_scenario = matches!(
+        what,
+        What::Attempt { .. }
+            | What::Step { .. }
+            | What::Choice { .. }
+            | What::Waited { .. }
+            | What::Measured { .. }
+            | What::Quiet { .. }
+            | What::End { .. }
+            | What::Fault {
+                stage: Stage::Requested,
+                ..
+            }
+    );
+    if ended && of_the_scenario {
         Err(format!("`{}` may not follow `end`", name(what)))
-    }
-}
-
-/// Whether observers may still see such a thing while a run is taken down.
-fn is_teardown(what: &What) -> bool {
-    match what {
-        What::Exit { .. }
-        | What::Outcome { .. }
-        | What::Open { .. }
-        | What::Refused { .. }
-        | What::Shut { .. }
-        | What::Dot { .. }
-        | What::Reply { .. }
-        | What::Verb { .. }
-        | What::Opaque { .. }
-        | What::Held { .. }
-        | What::Released { .. }
-        | What::Taken { .. }
-        | What::Dsn { .. }
-        | What::Phantom { .. }
-        | What::Resumed { .. }
-        | What::Trouble { .. } => true,
-        What::Fault { stage, .. } => *stage == Stage::Removed,
-        What::Start { .. }
-        | What::Ready { .. }
-        | What::Paused { .. }
-        | What::Dropped { .. }
-        | What::StoreGone { .. }
-        | What::StoreRead { .. }
-        | What::Attempt { .. }
-        | What::GaveUp { .. }
-        | What::Queues { .. }
-        | What::Unlisted { .. }
-        | What::Step { .. }
-        | What::Choice { .. }
-        | What::Waited { .. }
-        | What::Measured { .. }
-        | What::Quiet { .. }
-        | What::End { .. } => false,
+    } else {
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the history tests share: a small plan and a small run.
 
 #![allow(dead_code)] // each test file uses its part
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use mailproof_model::event::{Shut, What};
 use mailproof_model::history::{Durability, Seal, Sink, Writer};
