@@ -220,3 +220,34 @@ fn zeros_at_the_end_are_a_torn_line() {
     assert_eq!(events.len(), 5);
     assert!(matches!(tail, Tail::Unsealed { events: 5, .. }));
 }
+
+/// The chain computed once more, straight from `HISTORY.md` section 2.
+#[test]
+fn the_chain_is_as_described() {
+    for events in [0, 3, 256, 300, 512] {
+        let (file, seal) = sealed(events);
+        let mut prev = [0; 32];
+        let mut block = Vec::new();
+        let (mut blocks, mut seen) = (0, 0);
+        let mut due = String::new();
+        for line in file.split_inclusive(|b| *b == b'\n') {
+            if line.starts_with(b"{\"block\":") {
+                prev = *blake3::hash(&[&prev[..], &block].concat()).as_bytes();
+                let hash: String = prev.iter().map(|b| format!("{b:02x}")).collect();
+                due = format!("{{\"block\":{blocks},\"events\":{seen},\"hash\":\"{hash}\"}}\n");
+                assert_eq!(String::from_utf8_lossy(line), due);
+                due = format!("{{\"seal\":{{\"events\":{seen},\"root\":\"{hash}\"}}}}\n");
+                block.clear();
+                blocks += 1;
+            } else if line.starts_with(b"{\"seal\":") {
+                assert_eq!(String::from_utf8_lossy(line), due);
+                due = "sealed".to_owned();
+            } else {
+                seen += u32::from(line.starts_with(b"{\"id\":"));
+                block.extend_from_slice(line);
+            }
+        }
+        assert_eq!(due, "sealed");
+        assert_eq!((seen, prev), (events, seal.root));
+    }
+}
