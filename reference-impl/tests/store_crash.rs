@@ -1,6 +1,8 @@
 //! Power cuts at every disk operation, under both persistence models, in states
 //! drawn from the legal set, recovery itself included.
 
+#![allow(clippy::unwrap_used)] // A test helper fails by panicking.
+
 mod store_support;
 
 use bytes::Bytes;
@@ -11,13 +13,15 @@ use store_support::{FRESH, Model, Recorder, SMALL, Step, Truth, script};
 
 const MODELS: [Persistence; 2] = [Persistence::Ext4Ordered, Persistence::Posix];
 
-/// The states to try at a moment with `unsynced` operations at stake.
-fn states(unsynced: usize, seed: u64) -> Vec<Crash> {
-    let mut states = vec![Crash::Prefix(usize::MAX)];
+/// The states to try at a moment with `unsynced` operations at stake. `None`:
+/// only the process dies, the power stays for now.
+fn states(unsynced: usize, seed: u64) -> Vec<Option<Crash>> {
+    let mut states = vec![None];
     if unsynced > 0 {
-        states.extend([Crash::DropAll, Crash::NamesOnly]);
-        states.extend((1..unsynced).map(Crash::Prefix));
-        states.extend((0..4).map(|n| Crash::Subset(seed.wrapping_mul(31).wrapping_add(n))));
+        states.extend([Crash::DropAll, Crash::NamesOnly].map(Some));
+        states.extend((1..=unsynced).map(|n| Some(Crash::Prefix(n))));
+        let drawn = |n| Some(Crash::Subset(seed.wrapping_mul(31).wrapping_add(n)));
+        states.extend((0..4).map(drawn));
     }
     states
 }
@@ -56,9 +60,12 @@ proptest! {
             for (n, (disk, known)) in world.moments.into_iter().enumerate() {
                 for crash in states(disk.unsynced(), seed ^ n as u64) {
                     let mut disk = disk.clone();
-                    disk.crash(crash);
+                    if let Some(crash) = crash {
+                        disk.crash(crash);
+                    }
                     let mut again = Recorder::new(disk, known.clone());
                     again.open();
+                    live_on(again.disk, again.model);
                     // The power goes again, at each operation of the recovery.
                     for (m, (mut disk, known)) in again.moments.into_iter().enumerate() {
                         disk.crash(Crash::Subset(seed ^ (n * 64 + m) as u64));

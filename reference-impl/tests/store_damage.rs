@@ -2,6 +2,8 @@
 //! record unaltered. It never loses one silently and never changes anything
 //! when it refuses.
 
+#![allow(clippy::unwrap_used)] // A test helper fails by panicking.
+
 mod store_support;
 
 use bytes::Bytes;
@@ -124,6 +126,64 @@ fn without_the_mark_the_last_batch_cannot_be_told_from_a_torn_one() {
     disk.delete(&mark_file());
     disk.flip(&last, end - 4096, 1);
     assert_eq!(everything(&mut disk).unwrap().len(), 4);
+}
+
+/// All others are proved by the one after them, mark or not.
+#[test]
+fn without_the_mark_every_batch_but_the_last_is_still_proved() {
+    let mut whole = small_store();
+    whole.delete(&mark_file());
+    let report = inspect(&whole).unwrap();
+    let (first, second) = (&report.segments[0], &report.segments[1]);
+    assert_eq!((first.batches, second.batches), (3, 2));
+    let places = [(first, 4096), (first, 8192), (first, 12288), (second, 4096)];
+    for (segment, batch) in places {
+        let file = FileName::new(&segment.file).unwrap();
+        for bit in 0..(80 + 48) * 8 {
+            let flipped = refuses_or_harmless(&whole, |disk| {
+                assert!(disk.flip(&file, batch + bit / 8, 1 << (bit % 8)));
+            });
+            assert_eq!(flipped, Ok(true), "batch at {batch}, bit {bit}");
+        }
+        let zeroed = refuses_or_harmless(&whole, |disk| assert!(disk.zero(&file, batch, 4096)));
+        assert_eq!(zeroed, Ok(true), "batch at {batch} zeroed");
+    }
+}
+
+/// Two histories of one store, as after a restore from a backup, do not mix:
+/// their batches are whole, of the right number and of the same length.
+#[test]
+fn batches_of_another_history_are_refused() {
+    let goes_on = |mut disk: MemDisk, headers: &[&[u8]]| {
+        let (mut store, _) = Store::open(&mut disk, SMALL, FRESH).unwrap();
+        for header in headers {
+            store.append(1, header, &[]).unwrap();
+            store.flush(&mut disk).unwrap();
+        }
+        disk
+    };
+    let before = goes_on(MemDisk::new(Persistence::Posix), &[b"one"]);
+    let here = goes_on(before.clone(), &[b"two here", b"three"]);
+    let there = goes_on(before, &[b"two away", b"three"]);
+    let segment = files(&here)[1].0.clone();
+    for offset in [8192, 12288] {
+        let other = there.read(&segment, offset, 4096).unwrap();
+        assert_ne!(other, here.read(&segment, offset, 4096).unwrap());
+        for marked in [true, false] {
+            let mut disk = here.clone();
+            if !marked {
+                disk.delete(&mark_file());
+            }
+            let mixed = refuses_or_harmless(&disk, |disk| {
+                let data = Bytes::from(other.clone());
+                let file = segment.clone();
+                disk.apply(&DiskOp::Write { file, offset, data }).unwrap();
+            });
+            assert_eq!(mixed, Ok(true), "batch at {offset}, marked: {marked}");
+        }
+    }
+    let all = refuses_or_harmless(&here, |disk| copy_file(&there, &segment, disk, &segment));
+    assert_eq!(all, Ok(true), "the whole segment");
 }
 
 #[test]

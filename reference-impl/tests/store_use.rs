@@ -1,5 +1,7 @@
 //! The store as its caller sees it, and the same on a real file system.
 
+#![allow(clippy::unwrap_used)] // A test helper fails by panicking.
+
 mod store_support;
 
 use std::io;

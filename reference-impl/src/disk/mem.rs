@@ -36,8 +36,9 @@ pub enum Crash {
     /// All names, but no un-synced data: files that were never synced have
     /// length zero.
     NamesOnly,
-    /// The first `n` un-synced operations, whole and in order. With `n` beyond
-    /// their number nothing is lost, as when only the process dies.
+    /// The first `n` un-synced operations, whole and in order. (When only the
+    /// process dies nothing is lost *and* nothing becomes durable: that is no
+    /// crash of the disk; simply open it again.)
     Prefix(usize),
     /// Any sectors and as many names as the model allows, drawn by the seed;
     /// some sectors torn within.

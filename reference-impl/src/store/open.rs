@@ -5,13 +5,12 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::batch::create_segment;
 use super::error::StoreError;
 use super::format::{BLOCK, MARK_FILE, MARK_FILE_LEN, Mark, SegmentHeader, mint, round_block};
 use super::segment::Segment;
 use super::survey::{MarkFile, Survey, survey};
-use super::{
-    MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Record, Seq, Store, StoreOptions, create_segment,
-};
+use super::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Record, Seq, Store, StoreOptions};
 use crate::disk::{Disk, DiskOp, FileName};
 
 pub(super) fn open(
