@@ -1,3 +1,4 @@
 //! The worlds that a scenario runs in.
 
+pub mod link;
 pub mod process;
