@@ -32,9 +32,7 @@ pub(crate) fn check(context: &Context, args: &CheckArgs) -> Exit {
     for dir in &dirs {
         let shown = shown_as(dir);
         // A run that has no plan to name itself by.
-        let nameless = |verdict, reason: &str| {
-            RunLine::unrun("", "", "", 0, verdict, reason, Some(&shown), "")
-        };
+        let nameless = |verdict, reason: &str| RunLine::unrun(verdict, reason, Some(&shown));
         match examine(&context.extra, dir) {
             Ok(Examined::Judged(judged)) => {
                 console.say(&judged.report().text(console.paint));

@@ -164,7 +164,7 @@ pub(crate) fn shown_as(dir: &Path) -> String {
 /// was run, the files in the run directory where they do not.
 fn reproduce(extra: &Extra, plan: &Plan, dir: &str) -> String {
     let scenario = match library::scenario(&plan.scenario.id) {
-        Some(carried) if carried == plan.scenario => plan.scenario.id.clone(),
+        Some(carried) if *carried == plan.scenario => plan.scenario.id.clone(),
         _ => quoted(&format!("{dir}/{SCENARIO}")),
     };
     let text = fs::read_to_string(Path::new(dir).join(TARGET));

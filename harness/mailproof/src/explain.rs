@@ -26,7 +26,6 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Exit {
     console.result(&format!("{}  {}", rule.id, rule.text));
     console.result(&format!("          {}", origin(rule)));
     let shown_by: Vec<_> = library::scenarios()
-        .iter()
         .filter_map(|c| scenario::parse(c.path, c.text).ok())
         .filter(|s| s.rules.contains(&rule.id))
         .map(|s| s.id)

@@ -53,23 +53,14 @@ impl RunLine {
     }
 
     /// A scenario without a history: it does not apply, or the harness failed
-    /// before the run began.
-    pub(crate) fn unrun(
-        scenario: &str,
-        engine: &str,
-        target: &str,
-        seed: u64,
-        verdict: Verdict,
-        reason: &str,
-        dir: Option<&str>,
-        reproduce: &str,
-    ) -> Self {
+    /// before the run began. What it is called is for the caller to fill in.
+    pub(crate) fn unrun(verdict: Verdict, reason: &str, dir: Option<&str>) -> Self {
         Self {
             schema: RUN,
-            scenario: scenario.to_owned(),
-            engine: engine.to_owned(),
-            target: target.to_owned(),
-            seed,
+            scenario: String::new(),
+            engine: String::new(),
+            target: String::new(),
+            seed: 0,
             verdict,
             reason: reason.to_owned(),
             classes: BTreeMap::new(),
@@ -77,8 +68,32 @@ impl RunLine {
             findings: Vec::new(),
             seconds: 0.0,
             dir: dir.map(str::to_owned),
-            reproduce: reproduce.to_owned(),
+            reproduce: String::new(),
         }
+    }
+
+    /// What was to be run, and the command for it.
+    pub(crate) fn of(
+        mut self,
+        scenario: &str,
+        engine: &str,
+        target: &str,
+        seed: u64,
+        reproduce: &str,
+    ) -> Self {
+        scenario.clone_into(&mut self.scenario);
+        engine.clone_into(&mut self.engine);
+        target.clone_into(&mut self.target);
+        self.seed = seed;
+        reproduce.clone_into(&mut self.reproduce);
+        self
+    }
+
+    /// Lets what `run` alone knows, a failure of the harness, stand over what
+    /// the history says.
+    pub(crate) fn overrule(&mut self, verdict: Verdict, reason: &str) {
+        self.verdict = verdict;
+        reason.clone_into(&mut self.reason);
     }
 
     /// The object as one line.
@@ -127,6 +142,8 @@ pub(crate) struct TargetLine<'a> {
     pub(crate) schema: &'static str,
     /// Its name.
     pub(crate) target: &'a str,
+    /// One line for people.
+    pub(crate) title: &'a str,
     /// What it can do.
     pub(crate) capabilities: &'a [String],
 }

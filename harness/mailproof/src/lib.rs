@@ -8,15 +8,20 @@ mod check;
 mod cli;
 mod console;
 mod context;
+mod engines;
 mod examine;
 mod exit_code;
 mod explain;
+mod interrupt;
+mod job;
 mod json;
 mod library;
 mod lint;
 mod list;
 mod plan;
+mod progress;
 mod report;
+mod run;
 mod seeds;
 mod selection;
 mod source;
@@ -27,6 +32,7 @@ use clap::{CommandFactory, FromArgMatches};
 pub use cli::Engine;
 pub use context::{Extra, ExtraCommand};
 pub use exit_code::Exit;
+pub use job::{Job, Outcome};
 pub use library::{Carried, scenario, scenarios, targets};
 pub use seeds::Seeds;
 
@@ -75,6 +81,7 @@ pub fn main_with(extra: Extra) -> Exit {
         }
     };
     match cli.command {
+        Command::Run(args) => run::run(&context, args),
         Command::Check(args) => check::check(&context, &args),
         Command::List(args) => list::list(&context, &args),
         Command::Lint(args) => lint::lint(&context, &args),

@@ -1,5 +1,7 @@
 //! The scenarios, targets and programs that the command carries in itself.
 
+use std::sync::LazyLock;
+
 use mailproof_model::scenario::{self, Scenario};
 
 mod files {
@@ -17,25 +19,30 @@ pub struct Carried {
     pub id: String,
 }
 
-/// Every carried scenario, by path.
-#[must_use]
-pub fn scenarios() -> Vec<Carried> {
+static SCENARIOS: LazyLock<Vec<(Carried, Option<Scenario>)>> = LazyLock::new(|| {
     files::SCENARIOS
         .iter()
-        .map(|(path, text)| Carried {
-            path,
-            text,
-            id: scenario::parse(path, text).map_or_else(|_| (*path).to_owned(), |s| s.id),
+        .map(|(path, text)| {
+            let scenario = scenario::parse(path, text).ok();
+            let id = scenario
+                .as_ref()
+                .map_or_else(|| (*path).to_owned(), |s| s.id.clone());
+            (Carried { path, text, id }, scenario)
         })
         .collect()
+});
+
+/// Every carried scenario, by path.
+pub fn scenarios() -> impl Iterator<Item = &'static Carried> + Clone {
+    SCENARIOS.iter().map(|(carried, _)| carried)
 }
 
 /// The carried scenario with that id.
 #[must_use]
-pub fn scenario(id: &str) -> Option<Scenario> {
-    files::SCENARIOS
+pub fn scenario(id: &str) -> Option<&'static Scenario> {
+    SCENARIOS
         .iter()
-        .filter_map(|(path, text)| scenario::parse(path, text).ok())
+        .filter_map(|(_, scenario)| scenario.as_ref())
         .find(|s| s.id == id)
 }
 

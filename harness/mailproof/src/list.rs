@@ -61,8 +61,7 @@ pub(crate) fn list(context: &Context, args: &ListArgs) -> Exit {
 
 /// Nothing was selected: says what is near.
 pub(crate) fn nothing(context: &Context, patterns: &[String]) -> Exit {
-    let all = library::scenarios();
-    let ids = all.iter().map(|c| c.id.as_str());
+    let ids = library::scenarios().map(|c| c.id.as_str());
     for pattern in patterns {
         let near = selection::did_you_mean(pattern, ids.clone());
         context.console.error(&format!(
@@ -74,6 +73,7 @@ pub(crate) fn nothing(context: &Context, patterns: &[String]) -> Exit {
 }
 
 fn targets(context: &Context, args: &ListArgs) -> Exit {
+    let mut shown = 0;
     for (name, text) in target_choice::known(&context.extra) {
         let wanted = args.select.is_empty()
             || args
@@ -92,21 +92,34 @@ fn targets(context: &Context, args: &ListArgs) -> Exit {
                 return Exit::Usage;
             }
         };
+        shown += 1;
         if args.format == Format::Json {
             context.console.result(&json::line(&TargetLine {
                 schema: "mailproof.target/1",
                 target: name,
+                title: &target.title,
                 capabilities: &target.capabilities,
             }));
         } else {
+            context
+                .console
+                .result(&format!("{name:<28}  {}", target.title));
             context.console.result(&format!(
-                "{name:<28}  can {}",
-                match target.capabilities.as_slice() {
-                    [] => "relay mail".to_owned(),
-                    some => some.join(", "),
-                }
+                "{:<28}  can {}",
+                "",
+                target.capabilities.join(", ")
             ));
         }
+    }
+    if shown == 0 {
+        let names = target_choice::known(&context.extra).map(|(name, _)| name);
+        for pattern in &args.select {
+            let near = selection::did_you_mean(pattern, names.clone());
+            context
+                .console
+                .error(&format!("no target matches `{pattern}`; {near}"));
+        }
+        return Exit::Nothing;
     }
     context.done(Exit::Passed)
 }

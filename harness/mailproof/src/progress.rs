@@ -8,7 +8,6 @@ use mailproof_model::plan::Plan;
 pub(crate) struct Progress {
     recipients: Option<u64>,
     messages: u32,
-    settled: u64,
     accepted: u64,
     taken: u64,
     faults: u64,
@@ -24,7 +23,6 @@ impl Progress {
             recipients: (count.least == count.most)
                 .then(|| u64::from(count.least) * u64::from(workload.messages)),
             messages: workload.messages,
-            settled: 0,
             accepted: 0,
             taken: 0,
             faults: 0,
@@ -35,14 +33,11 @@ impl Progress {
     /// Takes note of an event.
     pub(crate) fn fold(&mut self, event: &Event) {
         match &event.ev {
-            What::Attempt { .. } if self.settled == 0 && self.phase.starts_with("starting") => {
+            What::Attempt { .. } if self.accepted == 0 && self.phase.starts_with("starting") => {
                 self.phase = "sending".to_owned();
             }
-            What::Outcome { end, .. } => {
-                if end.iter().any(|code| (200..300).contains(code)) {
-                    self.settled += 1;
-                    self.accepted += 1;
-                }
+            What::Outcome { end, .. } if end.iter().any(|code| (200..300).contains(code)) => {
+                self.accepted += 1;
             }
             What::Taken { rcpts, .. } => self.taken += rcpts.len() as u64,
             What::Fault {

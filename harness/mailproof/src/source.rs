@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use mailproof_model::diagnostic::Diagnostic;
-use mailproof_model::scenario::{self, Scenario};
+use mailproof_model::scenario::{self, Scenario, Step};
 
 use crate::context::Context;
 use crate::exit_code::Exit;
+use crate::report::quoted;
 use crate::{library, list, selection};
 
 /// What `run` runs when nothing is named.
@@ -15,6 +16,9 @@ pub(crate) const SMOKE: &str = "smoke/";
 /// A scenario and the file it was read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
+    /// What it was asked by: its id where the command carries it, else the
+    /// file.
+    pub(crate) name: String,
     /// What it says.
     pub(crate) scenario: Scenario,
     /// The file itself; it is copied into the run directory.
@@ -41,7 +45,6 @@ pub(crate) fn select(context: &Context, arguments: &[String]) -> Result<Vec<Sour
     } else {
         arguments
     };
-    let library = library::scenarios();
     let mut files: Vec<(String, String)> = Vec::new();
     let mut unmatched = Vec::new();
     let mut unreadable = false;
@@ -60,7 +63,7 @@ pub(crate) fn select(context: &Context, arguments: &[String]) -> Result<Vec<Sour
         }
         let before = files.len();
         let mut known = false;
-        for carried in &library {
+        for carried in library::scenarios() {
             if selection::matches(argument, &carried.id) {
                 known = true;
                 add(&mut files, carried.path, carried.text.to_owned());
@@ -76,11 +79,23 @@ pub(crate) fn select(context: &Context, arguments: &[String]) -> Result<Vec<Sour
     if !unmatched.is_empty() {
         return Err(list::nothing(context, &unmatched));
     }
+    let carried = |file: &str| {
+        !arguments.iter().any(|argument| argument == file)
+            && library::scenarios().any(|carried| carried.path == file)
+    };
     let mut sources = Vec::new();
     let mut broken = false;
     for (file, text) in files {
         match read(&file, &text) {
-            Ok(scenario) => sources.push(Source { scenario, text }),
+            Ok(scenario) => sources.push(Source {
+                name: if carried(&file) {
+                    scenario.id.clone()
+                } else {
+                    quoted(&file)
+                },
+                scenario,
+                text,
+            }),
             Err(problems) => {
                 broken = true;
                 for problem in &problems {
@@ -109,4 +124,13 @@ fn add(files: &mut Vec<(String, String)>, file: &str, text: String) {
     if !files.iter().any(|(known, _)| same(known)) {
         files.push((file.to_owned(), text));
     }
+}
+
+/// The steps of a scenario that are faults, counted from 0.
+pub(crate) fn faults(scenario: &Scenario) -> Vec<u32> {
+    (0u32..)
+        .zip(&scenario.steps)
+        .filter(|(_, step)| !matches!(step, Step::Wait(_)))
+        .map(|(n, _)| n)
+        .collect()
 }

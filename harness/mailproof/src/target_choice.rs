@@ -7,11 +7,14 @@ use mailproof_model::target::{self, TargetFile};
 
 use crate::context::{Context, Extra};
 use crate::exit_code::Exit;
+use crate::report::quoted;
 use crate::{library, selection};
 
 /// A target and the text it was read from.
 #[derive(Clone, Debug)]
 pub(crate) struct Choice {
+    /// How it was asked for: a name or a file, as a word for a shell.
+    pub(crate) asked: String,
     /// What the file says.
     pub(crate) file: TargetFile,
     /// The file itself; it is copied into every run directory.
@@ -56,7 +59,11 @@ pub(crate) fn choose(context: &Context, asked: &str) -> Result<Choice, Exit> {
         }
     };
     match read(&file, &text) {
-        Ok(file) => Ok(Choice { file, text }),
+        Ok(file) => Ok(Choice {
+            asked: quoted(asked),
+            file,
+            text,
+        }),
         Err(problems) => {
             for problem in &problems {
                 context.console.diagnostic(problem);

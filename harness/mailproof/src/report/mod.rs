@@ -339,7 +339,10 @@ impl Summary {
         let counted: Vec<_> = counts.iter().map(|(v, n)| format!("{n} {v}")).collect();
         out.line(
             0,
-            &format!("{} runs: {}", self.rows.len(), counted.join(", ")),
+            &match self.rows.len() {
+                1 => format!("1 run: {}", counted.join(", ")),
+                n => format!("{n} runs: {}", counted.join(", ")),
+            },
         );
         if recipients > 0 {
             let parts: Vec<_> = classes.iter().map(|(c, n)| format!("{n} {c}")).collect();
