@@ -3,7 +3,9 @@
 //! These types are what a file says, before any late choice; [`crate::plan`]
 //! adds seed, target and resolved times.
 
+mod lint;
 mod parse;
+mod phase;
 mod span;
 mod text;
 mod windows;
@@ -13,7 +15,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use lint::{check, lint, lint_all};
 pub use parse::{parse, parse_all};
+pub use phase::{PHASES, is_phase};
 pub use span::{Inequality, Span, SpanError, Times};
 
 use crate::party::{Link, NameError, Party};
@@ -404,7 +408,7 @@ pub enum Back {
 }
 
 /// What must hold at the end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Expect {
     /// How often each accepted recipient must be delivered.
@@ -425,18 +429,6 @@ pub struct Expect {
     /// makes a next hop refuse them.
     #[serde(default)]
     pub bounces: bool,
-}
-
-impl Default for Expect {
-    fn default() -> Self {
-        Self {
-            delivered: Delivered::default(),
-            level: Level::default(),
-            windows: None,
-            deadline: None,
-            bounces: false,
-        }
-    }
 }
 
 /// How often each accepted recipient must be delivered.

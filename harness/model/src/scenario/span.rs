@@ -119,7 +119,7 @@ impl Span {
         let (unit, size) = UNITS
             .iter()
             .rev()
-            .find(|(_, size)| ns >= *size && ns % size == 0)
+            .find(|(_, size)| ns >= *size && ns.is_multiple_of(*size))
             .unwrap_or(&UNITS[0]);
         Self {
             text: format!("{} {unit}", ns / size),

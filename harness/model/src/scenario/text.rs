@@ -68,7 +68,7 @@ fn size(text: &str) -> Result<u64, String> {
 fn size_text(bytes: u64) -> String {
     let (unit, factor) = SIZES
         .iter()
-        .find(|(_, f)| bytes >= *f && bytes % f == 0)
+        .find(|(_, f)| bytes >= *f && bytes.is_multiple_of(*f))
         .unwrap_or(&SIZES[3]);
     format!("{} {unit}", bytes / factor)
 }
