@@ -9,28 +9,33 @@ use mailproof_wire::{
 
 /// What the observer saw, with the offset in its whole direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    pub from_client: bool,
-    pub end: u64,
-    pub point: Point,
+pub(crate) struct Sighting {
+    pub(crate) from_client: bool,
+    pub(crate) end: u64,
+    pub(crate) point: Point,
 }
 
-pub struct Loop {
-    pub client: Client,
-    pub mailbox: Mailbox,
-    pub observer: Observer,
-    pub client_events: Vec<ClientEvent>,
-    pub mailbox_events: Vec<MailboxEvent>,
-    pub sightings: Vec<Sighting>,
-    pub client_sent: Vec<u8>,
-    pub server_sent: Vec<u8>,
+pub(crate) struct Loop {
+    pub(crate) client: Client,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) observer: Observer,
+    pub(crate) client_events: Vec<ClientEvent>,
+    pub(crate) mailbox_events: Vec<MailboxEvent>,
+    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) client_sent: Vec<u8>,
+    pub(crate) server_sent: Vec<u8>,
     cuts: Vec<usize>,
     cut: usize,
 }
 
 impl Loop {
     /// `cuts` are the chunk sizes, used in turn; empty: never cut.
-    pub fn new(client: ClientOptions, mailbox: MailboxOptions, policy: Policy, cuts: &[usize]) -> Self {
+    pub(crate) fn new(
+        client: ClientOptions,
+        mailbox: MailboxOptions,
+        policy: Policy,
+        cuts: &[usize],
+    ) -> Self {
         Self {
             client: Client::new(client),
             mailbox: Mailbox::new(mailbox, policy),
@@ -54,7 +59,7 @@ impl Loop {
     }
 
     /// Runs until nothing moves. `answer` gives the reply to each message.
-    pub fn run(&mut self, mut answer: impl FnMut(usize) -> Vec<Reply>) {
+    pub(crate) fn run(&mut self, mut answer: impl FnMut(usize) -> Vec<Reply>) {
         let mut messages = 0;
         self.mailbox.greet(&mut self.mailbox_events);
         let mut to_server = Vec::new();
