@@ -5,6 +5,7 @@
 //! sockets and a disk; a simulator runs the same code on virtual ones.
 
 pub mod config;
+mod date;
 #[cfg(feature = "defects")]
 pub mod defect;
 pub mod disk;
@@ -12,7 +13,10 @@ pub mod event;
 mod hex;
 mod io;
 mod node;
+mod queue;
+mod record;
 mod rng;
+mod smtp;
 pub mod store;
 pub mod view;
 

@@ -1,8 +1,16 @@
 //! The node: sessions, queue and store tied together.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+
 use crate::config::{Config, ConfigError};
 use crate::disk::Disk;
-use crate::io::{Input, Now, Output};
+use crate::event::EventKind;
+use crate::io::{ConnId, Input, Now, Output};
+use crate::queue::{Action, Queue, Timer};
+use crate::smtp::{Client, Close, Link, Server};
 use crate::store::{DatabaseId, Record, Store, StoreError, StoreOptions};
 use crate::view::QueuesView;
 
@@ -67,10 +75,33 @@ pub enum BootError {
     },
 }
 
+/// A connection's session.
+#[derive(Debug)]
+enum Session {
+    Server(Box<Server>),
+    Client(Box<Client>),
+}
+
+impl Session {
+    fn link(&mut self) -> &mut Link {
+        match self {
+            Self::Server(server) => &mut server.link,
+            Self::Client(client) => &mut client.link,
+        }
+    }
+}
+
 /// A node.
 #[derive(Debug)]
 pub struct Node {
-    store: Store,
+    queue: Queue,
+    sessions: BTreeMap<ConnId, Session>,
+    /// Sessions of clients among them.
+    clients: usize,
+    /// Sessions touched by the present input, in order.
+    dirty: Vec<ConnId>,
+    /// What [`Output::WakeAt`] said last.
+    wake_at: u64,
 }
 
 impl Node {
@@ -79,34 +110,228 @@ impl Node {
     /// # Errors
     /// When the configuration does not hold or a record cannot be read.
     pub fn new(boot: Boot, disk: &dyn Disk, out: &mut Vec<Output>) -> Result<Self, BootError> {
-        let _ = (disk, out);
-        boot.config.check()?;
-        Ok(Self { store: boot.store })
+        let mut node = Self {
+            queue: Queue::recover(boot, disk)?,
+            sessions: BTreeMap::new(),
+            clients: 0,
+            dirty: Vec::new(),
+            wake_at: u64::MAX,
+        };
+        node.finish(out);
+        Ok(node)
     }
 
     /// Takes one input and appends what has to be done to `out`.
     pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Vec<Output>) {
-        let _ = (now, input, out);
+        if self.queue.fatal.is_some() {
+            return;
+        }
+        self.queue.now = Now {
+            mono: now.mono.max(self.queue.now.mono),
+            wall: now.wall,
+        };
+        match input {
+            Input::Accepted { conn, peer } => self.accepted(conn, peer),
+            Input::Dialled { conn, result } => {
+                self.client(conn, |client, queue| client.dialled(result, queue));
+            }
+            Input::Bytes { conn, data } => self.session(conn, |session, queue| match session {
+                Session::Server(server) => server.bytes(data, queue),
+                Session::Client(client) => client.bytes(data, queue),
+            }),
+            Input::Closed { conn, reset } => self.session(conn, |session, queue| match session {
+                Session::Server(server) => {
+                    server.gone(queue);
+                    server.link.end(Close::Gone);
+                }
+                Session::Client(client) => client.closed(reset, queue),
+            }),
+            Input::Committed { batch, result } => self.queue.committed(batch, result),
+            Input::Wake => self.wake(),
+            Input::Drain => self.drain(),
+        }
+        self.finish(out);
     }
 
     /// The inspection view.
     #[must_use]
     pub fn queues(&self) -> QueuesView {
-        QueuesView {
-            database_id: self.database_id().to_string(),
-            ..QueuesView::default()
-        }
+        self.queue.view()
     }
 
     /// Identity of the queue database.
     #[must_use]
     pub fn database_id(&self) -> DatabaseId {
-        self.store.database_id()
+        self.queue.database
     }
 
     /// Whether a node told to drain has nothing under way any more.
     #[must_use]
     pub fn drained(&self) -> bool {
-        false
+        self.queue.draining && self.clients == 0 && !self.queue.busy()
+    }
+
+    /// Runs `act` on a session and has it looked after.
+    fn session(&mut self, conn: ConnId, act: impl FnOnce(&mut Session, &mut Queue)) {
+        let Some(session) = self.sessions.get_mut(&conn) else {
+            return;
+        };
+        act(session, &mut self.queue);
+        let link = session.link();
+        if !link.dirty {
+            link.dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    fn server(&mut self, conn: ConnId, act: impl FnOnce(&mut Server, &mut Queue)) {
+        self.session(conn, |session, queue| {
+            if let Session::Server(server) = session {
+                act(server, queue);
+            }
+        });
+    }
+
+    fn client(&mut self, conn: ConnId, act: impl FnOnce(&mut Client, &mut Queue)) {
+        self.session(conn, |session, queue| {
+            if let Session::Client(client) = session {
+                act(client, queue);
+            }
+        });
+    }
+
+    fn accepted(&mut self, conn: ConnId, peer: IpAddr) {
+        let mut server = Server::new(conn, peer, &self.queue);
+        if self.queue.draining {
+            server.turn_away(&self.queue, "is shutting down");
+        } else if self.clients >= self.queue.config.max_connections as usize {
+            server.turn_away(&self.queue, "has too many connections");
+        }
+        self.clients += 1;
+        self.sessions
+            .insert(conn, Session::Server(Box::new(server)));
+        let ready = self.queue.ready;
+        self.server(conn, |server, queue| {
+            if ready && server.link.open() {
+                server.greet(queue);
+            }
+        });
+    }
+
+    fn wake(&mut self) {
+        let now = self.queue.now.mono;
+        self.wake_at = u64::MAX;
+        while let Some((at, timer)) = self.queue.timers.first().copied() {
+            if at > now {
+                break;
+            }
+            self.queue.timers.pop_first();
+            let Timer::Conn(conn) = timer else {
+                self.queue.timer(timer);
+                continue;
+            };
+            self.session(conn, |session, queue| {
+                session.link().armed = 0;
+                if session.link().deadline > now {
+                    return;
+                }
+                match session {
+                    Session::Server(server) => server.timeout(queue),
+                    Session::Client(client) => client.timeout(queue),
+                }
+            });
+        }
+    }
+
+    fn drain(&mut self) {
+        self.queue.draining = true;
+        self.queue
+            .log(EventKind::Drain, None, "", "", String::new());
+        let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
+        for conn in conns {
+            self.session(conn, |session, queue| match session {
+                Session::Server(server) => server.leave(queue),
+                Session::Client(client) => client.leave(queue),
+            });
+        }
+    }
+
+    /// Carries out what the queue wants of sessions, then writes what all of
+    /// them have to say.
+    fn finish(&mut self, out: &mut Vec<Output>) {
+        let mut dials = Vec::new();
+        while let Some(action) = self.queue.actions.pop_front() {
+            match action {
+                Action::Dial { conn, host } => {
+                    let client = Client::new(conn, host, &self.queue);
+                    self.sessions
+                        .insert(conn, Session::Client(Box::new(client)));
+                    let to = self.queue.hosts[host].address;
+                    dials.push(Output::Dial { conn, to });
+                    self.session(conn, |_, _| {});
+                }
+                Action::Work { conn } => self.client(conn, Client::wake),
+                Action::Resume { conn } => self.client(conn, Client::durable),
+                Action::Answer { conn, reply } => {
+                    self.server(conn, |server, queue| server.answer(&reply, queue));
+                }
+                Action::Greet => {
+                    let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
+                    for conn in conns {
+                        self.server(conn, Server::greet);
+                    }
+                }
+            }
+        }
+        out.append(&mut self.queue.out);
+        if let Some(reason) = self.queue.fatal.clone() {
+            // Nothing more may be said: what was promised is unknown.
+            self.sessions.clear();
+            out.push(Output::Fatal { reason });
+            return;
+        }
+        out.append(&mut dials);
+        self.flush(out);
+        if let Some(batch) = self.queue.store.next_batch() {
+            out.push(Output::Commit { batch });
+        }
+        if let Some((at, _)) = self.queue.timers.first()
+            && *at != self.wake_at
+        {
+            self.wake_at = *at;
+            out.push(Output::WakeAt(*at));
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<Output>) {
+        for conn in std::mem::take(&mut self.dirty) {
+            let Some(session) = self.sessions.get_mut(&conn) else {
+                continue;
+            };
+            let link = session.link();
+            link.dirty = false;
+            if !link.out.is_empty() && matches!(link.close, None | Some(Close::Shutdown)) {
+                let bytes = Bytes::from(std::mem::take(&mut link.out));
+                out.push(Output::Write { conn, bytes });
+            }
+            let Some(close) = link.close else {
+                if link.deadline != u64::MAX {
+                    let (deadline, timers) = (link.deadline, &mut self.queue.timers);
+                    Queue::arm(timers, Timer::Conn(conn), deadline, &mut link.armed);
+                }
+                continue;
+            };
+            if link.armed != 0 {
+                self.queue.timers.remove(&(link.armed, Timer::Conn(conn)));
+            }
+            match close {
+                Close::Shutdown => out.push(Output::Shutdown { conn }),
+                Close::Abort => out.push(Output::Abort { conn }),
+                Close::Gone => {}
+            }
+            if let Some(Session::Server(_)) = self.sessions.remove(&conn) {
+                self.clients -= 1;
+            }
+        }
     }
 }

@@ -229,7 +229,7 @@ impl Config {
                 "max-message-bytes",
                 self.max_message_bytes,
                 64 << 10,
-                1 << 30,
+                200 << 20,
             ),
             (
                 "body-budget-bytes",

@@ -121,7 +121,7 @@ pub struct Config {
     /// How long an idle session to a next hop or a peer is kept; 0 s to 1 h,
     /// default 30 s. 0: close after the last message.
     pub send_connection_idle_time: Duration,
-    /// Largest message in bytes; 64 KiB to 1 GiB, default 36 MiB.
+    /// Largest message in bytes; 64 KiB to 200 MiB, default 36 MiB.
     pub max_message_bytes: u64,
     /// Bytes of message content held in memory over all sessions, queues and
     /// shadow queues; `452` beyond. At least `max-message-bytes`, default

@@ -5,6 +5,8 @@
 //! this direction and these two nonces. Nothing after the handshake is
 //! protected: on an untrusted network the session needs a tunnel.
 
+use std::fmt;
+
 use crate::hex;
 
 /// Bytes of a nonce.
@@ -31,6 +33,12 @@ pub(crate) struct Handshake<'a> {
     pub(crate) server: &'a str,
     pub(crate) client_nonce: &'a Nonce,
     pub(crate) server_nonce: &'a Nonce,
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKey(…)")
+    }
 }
 
 impl ClusterKey {

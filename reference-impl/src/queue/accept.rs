@@ -1,0 +1,182 @@
+//! Taking responsibility for a message: its record and its copy, then the
+//! answer.
+//!
+//! The record is committed while the copy travels. The `250` leaves when the
+//! record is durable and a peer acknowledged the copy, or when every attempt
+//! failed and `reject-message-on-shadow-failure` is false. A refusal leaves
+//! when it is durable itself: from then on no restart can revive the message.
+//!
+//! A crash in between leaves a record and no answer; the message is then
+//! delivered (RFC 5321 6.1 leaves that to the server), and the sender, who saw
+//! no reply, may send it again.
+
+use bytes::Bytes;
+
+use super::message::{CopyState, Message, Phase};
+use super::{Action, Queue, Waiter, name_of};
+use crate::event::EventKind;
+use crate::io::ConnId;
+use crate::record::{Envelope, Header};
+
+impl Queue {
+    /// Takes a message from the session `conn`; its bytes are booked already.
+    /// The answer comes as [`Action::Answer`].
+    pub(crate) fn submit(
+        &mut self,
+        conn: ConnId,
+        sequence: u64,
+        envelope: Envelope,
+        body: Vec<u8>,
+    ) {
+        let body = Bytes::from(body);
+        if self.all_local(&envelope) {
+            return self.deliver_to_mailboxes(conn, sequence, &envelope, body);
+        }
+        let mut message = Message::new(self.now.wall, self.expiry(), envelope, body);
+        message.client = Some(conn);
+        self.protect(sequence, message, None);
+    }
+
+    /// The time at which a message accepted now is returned.
+    pub(crate) fn expiry(&self) -> u64 {
+        self.later(self.config.message_expiration_timeout)
+    }
+
+    /// Records a new message and asks the first peer for a copy. `failed`
+    /// names what a DSN settles.
+    pub(crate) fn protect(
+        &mut self,
+        sequence: u64,
+        mut message: Message,
+        failed: Option<(u64, Vec<u32>)>,
+    ) {
+        let first = if self.config.shadow_redundancy_enabled {
+            message.copy = CopyState::Failed;
+            self.choose_peer(&message)
+        } else {
+            None
+        };
+        let header = Header::Message {
+            sequence,
+            arrival: message.arrival,
+            envelope: std::mem::take(&mut message.envelope),
+            failed,
+            holder: first.map_or("", |peer| &self.peers[peer].name).into(),
+        };
+        let seq = self.append(&header, std::slice::from_ref(&message.body));
+        if let Header::Message { envelope, .. } = header {
+            message.envelope = envelope;
+        }
+        message.records.push(seq);
+        self.wait(seq, Waiter::Message(sequence));
+        #[cfg(feature = "defects")]
+        if self.config.has(crate::defect::Defect::AckBeforeSync) {
+            message.local = true;
+        }
+        let wanted = message.copy != CopyState::NotWanted;
+        self.messages.insert(sequence, message);
+        if wanted {
+            self.try_copy(sequence, first);
+        } else {
+            self.check_accept(sequence);
+        }
+    }
+
+    /// Answers a pending message if everything it needs is there.
+    pub(crate) fn check_accept(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        if message.phase != Phase::Pending {
+            return;
+        }
+        #[cfg(feature = "defects")]
+        let early = self.config.has(crate::defect::Defect::AckBeforeCopy);
+        #[cfg(not(feature = "defects"))]
+        let early = false;
+        match message.copy {
+            CopyState::Trying(_) if !early => return,
+            CopyState::Failed
+                if self.config.reject_message_on_shadow_failure && message.parent.is_none() =>
+            {
+                return self.withdraw(sequence);
+            }
+            _ => {}
+        }
+        if !message.local {
+            return;
+        }
+        message.phase = Phase::Active;
+        let unshadowed = message.unshadowed();
+        let client = message.client.take();
+        let parent = message.parent;
+        if let Some(parent) = parent {
+            self.child_protected(parent);
+        } else {
+            self.counters.accepted += 1;
+            self.counters.accepted_unshadowed += u64::from(unshadowed);
+            let detail = if unshadowed { "without a copy" } else { "" };
+            self.log(
+                EventKind::Receive,
+                Some(sequence),
+                "",
+                "",
+                detail.to_owned(),
+            );
+        }
+        if let Some(conn) = client {
+            let reply = format!(
+                "250 2.6.0 {} Queued mail for delivery\r\n",
+                name_of(sequence)
+            );
+            self.actions.push_back(Action::Answer { conn, reply });
+        }
+        self.activate(sequence);
+    }
+
+    /// Refuses a pending message for good.
+    fn withdraw(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        message.phase = Phase::Withdrawing;
+        let holders: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
+        let tell = holders
+            .iter()
+            .map(|p| self.peers[*p].name.clone())
+            .collect();
+        let seq = self.append(&Header::Withdrawn { sequence, tell }, &[]);
+        if let Some(message) = self.messages.get_mut(&sequence) {
+            message.progress = seq;
+        }
+        self.wait(seq, Waiter::Withdrawn(sequence));
+    }
+
+    /// The DONE or WITHDRAWN record of a message is durable: it is over, and
+    /// the peers that have or may have a copy are to be told.
+    pub(crate) fn done_durable(&mut self, sequence: u64, withdrawn: bool) {
+        let Some(message) = self.messages.remove(&sequence) else {
+            return;
+        };
+        self.free(message.body.len());
+        for seq in &message.records {
+            self.store.release(*seq);
+        }
+        let record = message.progress;
+        let told: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
+        self.owe(record, sequence, &told, withdrawn);
+        if let Some(from) = &message.taken_from {
+            self.peers[from.peer].taken.remove(&from.key);
+        }
+        if withdrawn {
+            self.counters.refused += 1;
+            let detail = "no copy could be made".to_owned();
+            self.log(EventKind::Withdraw, Some(sequence), "", "", detail);
+            if let Some(conn) = message.client {
+                let reply = "451 4.4.0 Message failed to be made redundant\r\n".to_owned();
+                self.actions.push_back(Action::Answer { conn, reply });
+            }
+            self.push_withdrawals(&told);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Having a copy of a message made on a peer.
+//!
+//! Attempts go to different peers while there are untried ones, to the least
+//! loaded first and in turn among equals; `max-retries-for-local-site-shadow`
+//! is the total number of attempts, as documented. Peers that could not be
+//! reached lately come last.
+
+use super::message::{CopyState, Message, Phase};
+use super::{Host, PeerId, Queue, Timer};
+use crate::event::EventKind;
+use crate::record::Header;
+
+/// One attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) sequence: u64,
+    pub(crate) peer: PeerId,
+    /// How many came before it; tells a late result from a current one.
+    pub(crate) number: usize,
+    /// When it is given up, on the monotonic clock.
+    pub(crate) deadline: u64,
+}
+
+impl Queue {
+    /// The peer to ask next for a copy of `message`; `None` when the attempts
+    /// are used up or there is no peer.
+    pub(crate) fn choose_peer(&mut self, message: &Message) -> Option<PeerId> {
+        if message.asked.len() >= usize::from(self.config.max_retries_for_local_site_shadow) {
+            return None;
+        }
+        let known = self.peers.iter().enumerate();
+        let old_primary = message.taken_from.as_ref().map(|from| from.peer);
+        let usable: Vec<PeerId> = known
+            .filter(|(at, peer)| peer.host.is_some() && Some(*at) != old_primary)
+            .map(|(at, _)| at)
+            .collect();
+        let untried = |peer: &PeerId| !message.asked.contains(peer);
+        let any_untried = usable.iter().any(untried);
+        self.turn = self.turn.wrapping_add(1);
+        let (turn, count) = (self.turn, self.peers.len());
+        let now = self.now.mono;
+        usable
+            .into_iter()
+            .filter(|peer| !any_untried || untried(peer))
+            .min_by_key(|at| {
+                let peer = &self.peers[*at];
+                let down = peer
+                    .host
+                    .is_some_and(|host: usize| self.hosts[host].down_until > now);
+                (down, peer.copying, (*at + turn) % count)
+            })
+    }
+
+    /// Asks `peer` for a copy, or gives the copy up when there is none.
+    pub(crate) fn try_copy(&mut self, sequence: u64, peer: Option<PeerId>) {
+        let deadline = self.later(self.config.shadow_attempt_timeout);
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        let Some((peer, host)) = peer.and_then(|p| Some((p, self.peers[p].host?))) else {
+            message.copy = CopyState::Failed;
+            let attempts = message.asked.len();
+            let server = message
+                .asked
+                .last()
+                .map(|p| self.peers[*p].name.to_string());
+            let detail = match attempts {
+                0 => "no peer to ask".to_owned(),
+                n => format!("{n} attempts failed"),
+            };
+            let server = server.unwrap_or_default();
+            self.log(
+                EventKind::HaRedirectFail,
+                Some(sequence),
+                "",
+                &server,
+                detail,
+            );
+            return self.check_accept(sequence);
+        };
+        message.copy = CopyState::Trying(peer);
+        message.asked.push(peer);
+        let number = message.asked.len();
+        let attempt = Attempt {
+            sequence,
+            peer,
+            number,
+            deadline,
+        };
+        self.peers[peer].copying += 1;
+        let entry: &mut Host = &mut self.hosts[host];
+        entry.copies.push_back(attempt);
+        let open = entry.copies.len();
+        if !self.engage(host, open) {
+            // It waits for a session; not longer than the attempt may take.
+            let entry = &mut self.hosts[host];
+            Self::arm(
+                &mut self.timers,
+                Timer::Host(host),
+                deadline,
+                &mut entry.armed,
+            );
+        }
+        #[cfg(feature = "defects")]
+        if self.config.has(crate::defect::Defect::AckBeforeCopy) {
+            self.check_accept(sequence);
+        }
+    }
+
+    /// Whether an attempt is still the current one of its message.
+    pub(crate) fn attempt_stands(&self, attempt: Attempt) -> bool {
+        self.messages.get(&attempt.sequence).is_some_and(|message| {
+            message.copy == CopyState::Trying(attempt.peer) && message.asked.len() == attempt.number
+        })
+    }
+
+    /// The content is about to leave: from here on the peer may hold a copy,
+    /// whatever happens. The first choice stands in the MESSAGE record, any
+    /// other gets a record of its own; a restart in between is healed by the
+    /// peer's own question about its copies.
+    pub(crate) fn copy_leaves(&mut self, attempt: Attempt) {
+        let Some(message) = self.messages.get_mut(&attempt.sequence) else {
+            return;
+        };
+        message.add_holder(attempt.peer, false);
+        if attempt.number > 1 || message.taken_from.is_some() {
+            self.record_holder(attempt.sequence, attempt.peer);
+        }
+    }
+
+    /// Records that a peer may hold a copy.
+    pub(crate) fn record_holder(&mut self, sequence: u64, peer: PeerId) {
+        let peer = self.peers[peer].name.clone();
+        let seq = self.append(&Header::Holder { sequence, peer }, &[]);
+        if let Some(message) = self.messages.get_mut(&sequence) {
+            message.records.push(seq);
+        }
+    }
+
+    /// The peer acknowledged the copy.
+    pub(crate) fn copy_made(&mut self, attempt: Attempt) {
+        self.attempt_over(attempt.peer);
+        self.counters.shadows_made += 1;
+        let Some(message) = self.messages.get_mut(&attempt.sequence) else {
+            return;
+        };
+        message.add_holder(attempt.peer, true);
+        if !matches!(message.copy, CopyState::Trying(_)) {
+            // Late: it must still be told when the message is done.
+            return;
+        }
+        message.copy = CopyState::Made;
+        let server = self.peers[attempt.peer].name.to_string();
+        self.log(
+            EventKind::HaRedirect,
+            Some(attempt.sequence),
+            "",
+            &server,
+            String::new(),
+        );
+        self.check_accept(attempt.sequence);
+        self.check_complete(attempt.sequence);
+    }
+
+    /// The attempt failed; `maybe` when the peer may hold a copy all the same,
+    /// because the connection ended between the final dot and the reply.
+    pub(crate) fn copy_failed(&mut self, attempt: Attempt, why: &str, maybe: bool) {
+        self.attempt_over(attempt.peer);
+        self.counters.shadow_attempts_failed += 1;
+        if !self.attempt_stands(attempt) {
+            return;
+        }
+        let Some(message) = self.messages.get_mut(&attempt.sequence) else {
+            return;
+        };
+        if !maybe {
+            message
+                .holders
+                .retain(|h| h.peer != attempt.peer || h.acknowledged);
+        }
+        message.copy = CopyState::Failed;
+        let server = self.peers[attempt.peer].name.to_string();
+        let detail = format!("attempt {}: {why}", attempt.number);
+        self.log(
+            EventKind::HaRedirectFail,
+            Some(attempt.sequence),
+            "",
+            &server,
+            detail,
+        );
+        self.copy_again(attempt.sequence);
+    }
+
+    fn attempt_over(&mut self, peer: PeerId) {
+        let entry = &mut self.peers[peer];
+        entry.copying = entry.copying.saturating_sub(1);
+    }
+
+    /// Starts the next attempt of a message that has none under way.
+    pub(crate) fn copy_again(&mut self, sequence: u64) {
+        let Some(message) = self.messages.remove(&sequence) else {
+            return;
+        };
+        let wanted = matches!(message.phase, Phase::Pending | Phase::Active);
+        let next = if wanted {
+            self.choose_peer(&message)
+        } else {
+            None
+        };
+        self.messages.insert(sequence, message);
+        if wanted && !self.check_complete(sequence) {
+            self.try_copy(sequence, next);
+        }
+    }
+}

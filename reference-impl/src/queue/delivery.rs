@@ -1,0 +1,479 @@
+//! From the queue to the next hop: routes, legs, retries, expiry.
+//!
+//! A recipient that a next hop took is never sent again: what is settled is
+//! durable before the next attempt of the message begins.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::message::{CopyState, Leg, LegState, Message, Phase, RecipientState};
+use super::{HostId, Queue, Timer, Waiter};
+use crate::config::Config;
+use crate::event::EventKind;
+use crate::record::{Header, Settled};
+use crate::smtp::address;
+
+/// The route of recipients whose mailboxes are here.
+pub(crate) const LOCAL: usize = usize::MAX;
+
+/// How one attempt ended for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Delivered,
+    /// For now; with the reply or error.
+    Deferred(Box<str>),
+    /// For good; with the reply or error.
+    Failed(Box<str>),
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) domain: String,
+    pub(crate) hops: Vec<HostId>,
+    /// Legs to be delivered: message and leg.
+    pub(crate) ready: VecDeque<(u64, usize)>,
+}
+
+/// All routes, and which domain takes which.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    pub(crate) list: Vec<Route>,
+    exact: BTreeMap<String, usize>,
+    /// Domains whose subdomains are routed, longest first.
+    below: Vec<(String, usize)>,
+    rest: Option<usize>,
+    local: Vec<String>,
+}
+
+impl Routes {
+    /// The routes of a configuration; `host` finds or makes the host of an
+    /// address.
+    pub(crate) fn new(
+        config: &Config,
+        mut host: impl FnMut(std::net::SocketAddr) -> HostId,
+    ) -> Self {
+        let mut routes = Self {
+            local: config.local_domains.clone(),
+            ..Self::default()
+        };
+        for (at, route) in config.routes.iter().enumerate() {
+            let hops = route.next_hops.iter().map(|hop| host(*hop)).collect();
+            let domain = route.domain.to_ascii_lowercase();
+            match domain.strip_prefix("*.") {
+                _ if domain == "*" => routes.rest = Some(at),
+                Some(parent) => routes.below.push((format!(".{parent}"), at)),
+                None => {
+                    routes.exact.insert(domain.clone(), at);
+                }
+            }
+            routes.list.push(Route {
+                domain,
+                hops,
+                ready: VecDeque::new(),
+            });
+        }
+        routes
+            .below
+            .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
+        routes
+    }
+
+    /// Whether the mailbox of `address` is here. An address without a domain
+    /// (`Postmaster`) is, wherever there are mailboxes.
+    pub(crate) fn is_local(&self, address: &str) -> bool {
+        match address::split(address).1 {
+            None => !self.local.is_empty(),
+            Some(domain) => self.local.iter().any(|l| l.eq_ignore_ascii_case(domain)),
+        }
+    }
+
+    /// The route of `address`; `None` when there is none.
+    pub(crate) fn find(&self, address: &str) -> Option<usize> {
+        if self.is_local(address) {
+            return Some(LOCAL);
+        }
+        if self.exact.is_empty() && self.below.is_empty() {
+            return self.rest;
+        }
+        let domain = address::split(address).1.unwrap_or("").to_ascii_lowercase();
+        let below = || {
+            self.below
+                .iter()
+                .find(|(parent, _)| domain.ends_with(parent))
+        };
+        self.exact
+            .get(&domain)
+            .copied()
+            .or_else(|| below().map(|(_, at)| *at))
+            .or(self.rest)
+    }
+}
+
+impl Queue {
+    /// Categorises a message from the start and queues its legs.
+    pub(crate) fn activate(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        message.legs.clear();
+        for (at, recipient) in message.recipients.iter_mut().enumerate() {
+            if recipient.state != RecipientState::Waiting {
+                continue;
+            }
+            let Some(route) = self.routes.find(&message.envelope.recipients[at]) else {
+                recipient.state = RecipientState::Failed;
+                recipient.last_error = Some("550 5.1.2 No route to this domain".into());
+                continue;
+            };
+            let index = at as u32;
+            match message.legs.iter_mut().find(|leg| leg.route == route) {
+                Some(leg) => leg.recipients.push(index),
+                None => message.legs.push(Leg {
+                    route,
+                    recipients: vec![index],
+                    attempts: 0,
+                    state: LegState::Ready,
+                }),
+            }
+        }
+        let routes: Vec<usize> = message.legs.iter().map(|leg| leg.route).collect();
+        for (leg, route) in routes.into_iter().enumerate() {
+            if route == LOCAL {
+                self.mailbox_leg(sequence, leg);
+            } else {
+                self.routes.list[route].ready.push_back((sequence, leg));
+                self.kick_route(route);
+            }
+        }
+        self.settle(sequence, Vec::new());
+    }
+
+    /// Looks for sessions for the legs that wait for a route: at the first of
+    /// its next hops that is not down.
+    pub(crate) fn kick_route(&mut self, route: usize) {
+        if self.draining {
+            return;
+        }
+        let now = self.now.mono;
+        let entry = &self.routes.list[route];
+        let waiting = entry.ready.len();
+        let Some(hop) = entry
+            .hops
+            .iter()
+            .copied()
+            .find(|hop| self.hosts[*hop].down_until <= now)
+        else {
+            return;
+        };
+        for _ in 0..waiting {
+            if !self.engage(hop, waiting) {
+                break;
+            }
+        }
+    }
+
+    /// Takes the next leg of a route to be delivered.
+    pub(crate) fn next_leg(&mut self, route: usize) -> Option<(u64, usize)> {
+        while let Some((sequence, leg)) = self.routes.list[route].ready.pop_front() {
+            let now = self.now.mono;
+            let Some(message) = self.messages.get_mut(&sequence) else {
+                continue;
+            };
+            if message.phase != Phase::Active || message.legs[leg].state != LegState::Ready {
+                continue;
+            }
+            if message.expires <= now {
+                self.expire(sequence, leg);
+                continue;
+            }
+            message.legs[leg].state = LegState::InFlight;
+            return Some((sequence, leg));
+        }
+        None
+    }
+
+    /// One hop of a route went down: the next one takes its turn, or all wait.
+    pub(crate) fn route_stalled(&mut self, route: usize, address: &str, why: &str) {
+        let now = self.now.mono;
+        let entry = &self.routes.list[route];
+        if entry.ready.is_empty() {
+            return;
+        }
+        if entry
+            .hops
+            .iter()
+            .any(|hop| self.hosts[*hop].down_until <= now)
+        {
+            return self.kick_route(route);
+        }
+        let detail = format!("{} for {}: {why}", entry.ready.len(), entry.domain);
+        self.log(EventKind::Defer, None, "", address, detail);
+        self.expire_ready(route);
+    }
+
+    /// Returns what waits for a route for too long.
+    pub(crate) fn expire_ready(&mut self, route: usize) {
+        let now = self.now.mono;
+        let entry = &self.routes.list[route];
+        let old: Vec<(u64, usize)> = entry
+            .ready
+            .iter()
+            .copied()
+            .filter(|(sequence, _)| self.messages.get(sequence).is_none_or(|m| m.expires <= now))
+            .collect();
+        if old.is_empty() {
+            return;
+        }
+        self.routes.list[route]
+            .ready
+            .retain(|leg| !old.contains(leg));
+        for (sequence, leg) in old {
+            self.expire(sequence, leg);
+        }
+    }
+
+    /// Fails what waits of one leg because of its age.
+    fn expire(&mut self, sequence: u64, leg: usize) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        message.legs[leg].state = LegState::Done;
+        for at in &message.legs[leg].recipients {
+            let recipient = &mut message.recipients[*at as usize];
+            if recipient.state == RecipientState::Waiting {
+                recipient.state = RecipientState::Failed;
+                let last = recipient.last_error.take();
+                let last = last.as_deref().unwrap_or("no attempt came to an answer");
+                recipient.last_error =
+                    Some(format!("554 5.4.7 Message expired; last: {last}").into());
+            }
+        }
+        self.settle(sequence, Vec::new());
+    }
+
+    /// Takes the outcomes of one attempt.
+    pub(crate) fn attempted(
+        &mut self,
+        sequence: u64,
+        leg: usize,
+        server: &str,
+        outcomes: Vec<(u32, Outcome)>,
+    ) {
+        let Some(mut message) = self.messages.remove(&sequence) else {
+            return;
+        };
+        let mut delivered = Vec::new();
+        for (at, outcome) in outcomes {
+            let index = at as usize;
+            let (kind, detail) = match outcome {
+                Outcome::Delivered => {
+                    message.recipients[index].state = RecipientState::Delivered;
+                    delivered.push((at, Settled::Delivered));
+                    self.counters.delivered += 1;
+                    (EventKind::Deliver, String::new())
+                }
+                Outcome::Deferred(why) => {
+                    self.counters.deferred += 1;
+                    let detail = why.to_string();
+                    message.recipients[index].last_error = Some(why);
+                    (EventKind::Defer, detail)
+                }
+                Outcome::Failed(why) => {
+                    message.recipients[index].state = RecipientState::Failed;
+                    message.recipients[index].last_error = Some(why);
+                    continue;
+                }
+            };
+            let recipient = &message.envelope.recipients[index];
+            self.log(kind, Some(sequence), recipient, server, detail);
+        }
+        let waiting = |message: &Message, leg: usize| {
+            message.legs[leg]
+                .recipients
+                .iter()
+                .any(|at| message.recipients[*at as usize].state == RecipientState::Waiting)
+        };
+        if waiting(&message, leg) {
+            let attempts = message.legs[leg].attempts;
+            message.legs[leg].attempts = attempts.saturating_add(1);
+            let at = self
+                .later(self.config.retry_after(attempts))
+                .min(message.expires);
+            message.legs[leg].state = LegState::Retry(at);
+            self.deferred.insert((at, sequence, leg));
+            Self::arm(
+                &mut self.timers,
+                Timer::Deferred,
+                at,
+                &mut self.deferred_armed,
+            );
+        } else {
+            message.legs[leg].state = LegState::Done;
+        }
+        let cancelled = message.cancelled;
+        self.messages.insert(sequence, message);
+        if cancelled {
+            self.drop_waiting(sequence);
+        }
+        self.settle(sequence, delivered);
+    }
+
+    /// Gives up every recipient that no session works on; for a message whose
+    /// old primary reported it done.
+    pub(crate) fn drop_waiting(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        for leg in &mut message.legs {
+            if leg.state == LegState::InFlight {
+                continue;
+            }
+            leg.state = LegState::Done;
+            for at in &leg.recipients {
+                let recipient = &mut message.recipients[*at as usize];
+                if matches!(
+                    recipient.state,
+                    RecipientState::Waiting | RecipientState::Failed
+                ) {
+                    recipient.state = RecipientState::Closed;
+                }
+            }
+        }
+    }
+
+    /// Deals with recipients that failed, records what is settled, and
+    /// completes the message if nothing is left.
+    pub(crate) fn settle(&mut self, sequence: u64, mut newly: Vec<(u32, Settled)>) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        if message.phase != Phase::Active {
+            return;
+        }
+        let failed: Vec<u32> = message
+            .recipients
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| r.state == RecipientState::Failed)
+            .map(|(at, _)| at as u32)
+            .collect();
+        if !failed.is_empty() {
+            let silent = self.bounce(sequence, &failed);
+            if silent {
+                newly.extend(failed.into_iter().map(|at| (at, Settled::Failed)));
+            }
+        }
+        if self.check_complete(sequence) || newly.is_empty() {
+            return;
+        }
+        let seq = self.append(
+            &Header::Progress {
+                sequence,
+                settled: newly,
+            },
+            &[],
+        );
+        self.wait(seq, Waiter::Progress(sequence));
+        if let Some(message) = self.messages.get_mut(&sequence) {
+            message.progress = seq;
+            message.records.push(seq);
+        }
+    }
+
+    /// Completes a message of which nothing is left; true when it did.
+    pub(crate) fn check_complete(&mut self, sequence: u64) -> bool {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return false;
+        };
+        let open = |r: &super::message::Recipient| {
+            matches!(r.state, RecipientState::Waiting | RecipientState::Failed)
+        };
+        if message.phase != Phase::Active
+            || message.children > 0
+            || message.recipients.iter().any(open)
+        {
+            return false;
+        }
+        if let CopyState::Trying(peer) = message.copy {
+            if message.holders.iter().any(|h| h.peer == peer) {
+                // The content of a copy has left: who holds it must be known.
+                return false;
+            }
+            message.copy = CopyState::Failed;
+        }
+        message.phase = Phase::Completing;
+        let holders: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
+        let tell = holders
+            .iter()
+            .map(|p| self.peers[*p].name.clone())
+            .collect();
+        let seq = self.append(&Header::Done { sequence, tell }, &[]);
+        if let Some(message) = self.messages.get_mut(&sequence) {
+            message.progress = seq;
+        }
+        self.wait(seq, Waiter::Done(sequence));
+        true
+    }
+
+    /// What was settled is durable: legs that waited for it go on.
+    pub(crate) fn progress_durable(&mut self, sequence: u64) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        if message.progress > self.store.durable() {
+            return;
+        }
+        let mut routes = Vec::new();
+        for (at, leg) in message.legs.iter_mut().enumerate() {
+            if leg.state == LegState::Recording {
+                leg.state = LegState::Ready;
+                self.routes.list[leg.route].ready.push_back((sequence, at));
+                routes.push(leg.route);
+            }
+        }
+        for route in routes {
+            self.kick_route(route);
+        }
+    }
+
+    /// Legs whose next attempt has come.
+    pub(crate) fn deferred_due(&mut self) {
+        self.deferred_armed = 0;
+        let mut routes = Vec::new();
+        while let Some((at, sequence, leg)) = self.deferred.first().copied() {
+            if at > self.now.mono {
+                Self::arm(
+                    &mut self.timers,
+                    Timer::Deferred,
+                    at,
+                    &mut self.deferred_armed,
+                );
+                break;
+            }
+            self.deferred.pop_first();
+            let Some(message) = self.messages.get_mut(&sequence) else {
+                continue;
+            };
+            let Some(entry) = message.legs.get_mut(leg) else {
+                continue;
+            };
+            if entry.state != LegState::Retry(at) {
+                continue;
+            }
+            if message.progress > self.store.durable() {
+                entry.state = LegState::Recording;
+                continue;
+            }
+            entry.state = LegState::Ready;
+            let route = entry.route;
+            self.routes.list[route].ready.push_back((sequence, leg));
+            routes.push(route);
+        }
+        routes.sort_unstable();
+        routes.dedup();
+        for route in routes {
+            self.expire_ready(route);
+            self.kick_route(route);
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Delivery into local mailboxes, with duplicate detection.
+//!
+//! One record is the delivery and its key at once, so neither can exist
+//! without the other. The key is (recipient, Message-ID, Date) as documented
+//! for the mailbox store; a message without one of the two fields has no key
+//! and is never taken for a duplicate. A duplicate is answered `250`.
+//!
+//! A message whose recipients are all local is delivered before its `250`; it
+//! never enters the queue, and no copy of it is made.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::message::{LegState, RecipientState};
+use super::{Action, Queue, Waiter, header, name_of};
+use crate::event::EventKind;
+use crate::io::ConnId;
+use crate::record::{Envelope, Header, Settled};
+
+/// A key of duplicate detection.
+pub(crate) type Key = [u8; 16];
+
+/// What the mailboxes remember.
+#[derive(Debug, Default)]
+pub(crate) struct Mailboxes {
+    seen: BTreeSet<Key>,
+    /// When each is forgotten (Unix milliseconds), oldest first.
+    order: VecDeque<(u64, Key)>,
+}
+
+impl Mailboxes {
+    /// Remembers a delivery until `until`, unix milliseconds.
+    pub(crate) fn remember(&mut self, key: Key, until: u64) {
+        if self.seen.insert(key) {
+            self.order.push_back((until, key));
+        }
+    }
+
+    /// Whether `key` was delivered and is still remembered at `wall`.
+    fn knows(&mut self, key: &Key, wall: u64) -> bool {
+        while let Some((until, old)) = self.order.front() {
+            if *until > wall {
+                break;
+            }
+            self.seen.remove(old);
+            self.order.pop_front();
+        }
+        self.seen.contains(key)
+    }
+}
+
+/// The key of a message for one recipient; `None` when it has no Message-ID or
+/// no Date.
+fn key(recipient: &str, content: &[u8]) -> Option<Key> {
+    let (id, date) = (
+        header::value(content, "Message-ID"),
+        header::value(content, "Date"),
+    );
+    if id.is_empty() || date.is_empty() {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new_derive_key("mailproof node duplicate detection 1");
+    for part in [recipient.to_lowercase().as_bytes(), id, date] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut key = [0; 16];
+    key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    Some(key)
+}
+
+impl Queue {
+    /// Whether every recipient has its mailbox here.
+    pub(crate) fn all_local(&self, envelope: &Envelope) -> bool {
+        envelope.recipients.iter().all(|r| self.routes.is_local(r))
+    }
+
+    /// Delivers a message whose recipients are all local; the answer follows
+    /// when every record is durable.
+    pub(crate) fn deliver_to_mailboxes(
+        &mut self,
+        conn: ConnId,
+        sequence: u64,
+        envelope: &Envelope,
+        body: Bytes,
+    ) {
+        self.free(body.len());
+        let rows = envelope
+            .recipients
+            .iter()
+            .map(|recipient| {
+                let new = self.put(recipient, &envelope.sender, &body, None);
+                (recipient.clone(), new)
+            })
+            .collect();
+        let last = self.store.appended();
+        self.wait(
+            last,
+            Waiter::Delivered {
+                conn,
+                sequence,
+                rows,
+            },
+        );
+    }
+
+    /// Writes one delivery, unless it is a duplicate; true when it is new.
+    fn put(
+        &mut self,
+        recipient: &str,
+        sender: &str,
+        body: &Bytes,
+        settles: Option<(u64, u32)>,
+    ) -> bool {
+        let key = key(recipient, body);
+        let wall = self.now.wall;
+        if key.is_some_and(|key| self.mailboxes.knows(&key, wall)) {
+            return false;
+        }
+        let header = Header::Mailbox {
+            mailbox_database: self.mailbox_database(recipient).into(),
+            recipient: recipient.into(),
+            sender: sender.into(),
+            arrival: wall,
+            key: key.unwrap_or_default(),
+            settles,
+        };
+        self.append(&header, std::slice::from_ref(body));
+        if let Some(key) = key {
+            self.mailboxes
+                .remember(key, wall.saturating_add(self.window()));
+        }
+        true
+    }
+
+    /// `duplicate-detection-window` in milliseconds.
+    pub(crate) fn window(&self) -> u64 {
+        u64::try_from(self.config.duplicate_detection_window.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The mailbox database of a recipient, by a stable hash.
+    fn mailbox_database(&self, recipient: &str) -> &str {
+        let names = &self.config.databases;
+        let hash = blake3::hash(recipient.to_lowercase().as_bytes());
+        &names[usize::from(hash.as_bytes()[0]) % names.len()]
+    }
+
+    /// Deliveries of a message that is local as a whole are durable.
+    pub(crate) fn delivered(&mut self, conn: ConnId, sequence: u64, rows: &[(Box<str>, bool)]) {
+        self.counters.accepted += 1;
+        self.log(EventKind::Receive, Some(sequence), "", "", String::new());
+        for (recipient, new) in rows {
+            self.log_delivery(sequence, recipient, *new);
+        }
+        let reply = format!("250 2.6.0 {} Delivered\r\n", name_of(sequence));
+        self.actions.push_back(Action::Answer { conn, reply });
+    }
+
+    fn log_delivery(&mut self, sequence: u64, recipient: &str, new: bool) {
+        let kind = if new {
+            self.counters.mailbox_delivered += 1;
+            EventKind::Deliver
+        } else {
+            self.counters.mailbox_duplicates += 1;
+            EventKind::DuplicateDeliver
+        };
+        let server = self.config.name.clone();
+        self.log(kind, Some(sequence), recipient, &server, String::new());
+    }
+
+    /// Delivers the local leg of a queued message.
+    pub(crate) fn mailbox_leg(&mut self, sequence: u64, leg: usize) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        message.legs[leg].state = LegState::InFlight;
+        let body = if message.trace.is_empty() {
+            message.body.clone()
+        } else {
+            Bytes::from([message.trace.as_ref(), message.body.as_ref()].concat())
+        };
+        let sender = message.envelope.sender.clone();
+        let rows: Vec<(u32, Box<str>)> = message.legs[leg]
+            .recipients
+            .iter()
+            .map(|at| (*at, message.envelope.recipients[*at as usize].clone()))
+            .collect();
+        let mut duplicates = Vec::new();
+        for (at, recipient) in rows {
+            if !self.put(&recipient, &sender, &body, Some((sequence, at))) {
+                duplicates.push(at);
+            }
+        }
+        let last = self.store.appended();
+        self.wait(
+            last,
+            Waiter::Mailbox {
+                sequence,
+                leg,
+                duplicates,
+            },
+        );
+    }
+
+    /// The local leg of a queued message is durable; only duplicates are not
+    /// settled by a record of their own.
+    pub(crate) fn mailbox_leg_durable(&mut self, sequence: u64, leg: usize, duplicates: &[u32]) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        message.legs[leg].state = LegState::Done;
+        let mut rows = Vec::new();
+        for at in &message.legs[leg].recipients {
+            message.recipients[*at as usize].state = RecipientState::Delivered;
+            let recipient = message.envelope.recipients[*at as usize].clone();
+            rows.push((recipient, !duplicates.contains(at)));
+        }
+        for (recipient, new) in rows {
+            self.log_delivery(sequence, &recipient, new);
+        }
+        let newly = duplicates
+            .iter()
+            .map(|at| (*at, Settled::Delivered))
+            .collect();
+        self.settle(sequence, newly);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_needs_both_fields_and_all_of_them_count() {
+        let base = b"Message-ID: <1@x>\r\nDate: now\r\nSubject: a\r\n\r\nbody\r\n";
+        let one = key("a@b", base);
+        assert!(one.is_some());
+        assert_eq!(
+            one,
+            key("A@B", b"date: now\r\nmessage-id: <1@x>\r\n\r\nother\r\n")
+        );
+        assert_ne!(one, key("c@b", base));
+        assert_ne!(one, key("a@b", b"Message-ID: <1@x>\r\nDate: later\r\n\r\n"));
+        assert_eq!(key("a@b", b"Message-ID: <1@x>\r\n\r\n"), None);
+        assert_eq!(key("a@b", b"Date: now\r\n\r\nMessage-ID: <1@x>\r\n"), None);
+    }
+
+    #[test]
+    fn keys_are_forgotten_after_their_time() {
+        let mut mailboxes = Mailboxes::default();
+        mailboxes.remember([1; 16], 100);
+        assert!(mailboxes.knows(&[1; 16], 99));
+        assert!(!mailboxes.knows(&[1; 16], 100));
+        mailboxes.remember([1; 16], 200);
+        assert!(mailboxes.knows(&[1; 16], 150));
+    }
+}

@@ -1,0 +1,232 @@
+//! What the node knows of each other node: contact, polls, and the bookkeeping
+//! of both directions.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::shadow::Held;
+use super::{HostId, PeerId, Queue, Timer};
+use crate::event::EventKind;
+use crate::record::CopyKey;
+use crate::store::{DatabaseId, Seq};
+
+/// A notification that waits for a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Discard {
+    /// The DONE or WITHDRAWN record that holds it.
+    pub(crate) record: Seq,
+    /// The message was refused.
+    pub(crate) withdrawn: bool,
+    /// When it is dropped unasked for.
+    pub(crate) expires: u64,
+    /// When an unconfirmed withdrawal counts as residual.
+    pub(crate) residual_at: u64,
+}
+
+/// Another node.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: Box<str>,
+    /// Where it is dialled; none for a name that only the store knows.
+    pub(crate) host: Option<HostId>,
+    /// The database and start that it presented last.
+    pub(crate) database: Option<DatabaseId>,
+    pub(crate) boot: u32,
+    /// Last proof of life; the start of this node at first, because how long
+    /// a peer was unreachable while we were down cannot be known.
+    pub(crate) last_contact: u64,
+    pub(crate) reachable: bool,
+    /// When the last poll began; polls that hang must not pile up.
+    pub(crate) polled_at: u64,
+    /// Copies held for it.
+    pub(crate) held: BTreeMap<CopyKey, Held>,
+    /// Copies of it that became messages of ours and are not settled yet.
+    pub(crate) taken: BTreeMap<CopyKey, u64>,
+    /// Copies named as done that we did not hold: one that still arrives on
+    /// an old connection is refused. Oldest first in the list.
+    pub(crate) gone: BTreeSet<CopyKey>,
+    pub(crate) gone_order: VecDeque<CopyKey>,
+    /// Notifications for it, by our sequence.
+    pub(crate) discards: BTreeMap<u64, Discard>,
+    /// The subset that is pushed.
+    pub(crate) withdrawn: BTreeSet<u64>,
+    /// Copies being made there now.
+    pub(crate) copying: u32,
+    pub(crate) armed: u64,
+}
+
+/// How many copies that are gone are remembered for each peer.
+const GONE_LIMIT: usize = 65_536;
+
+impl Peer {
+    pub(crate) fn new(name: &str, now: u64) -> Self {
+        Self {
+            name: name.into(),
+            host: None,
+            database: None,
+            boot: 0,
+            last_contact: now,
+            reachable: true,
+            polled_at: 0,
+            held: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            gone_order: VecDeque::new(),
+            discards: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            copying: 0,
+            armed: 0,
+        }
+    }
+
+    /// Whether there is anything to learn from this peer.
+    pub(crate) fn of_interest(&self) -> bool {
+        !self.held.is_empty() || !self.taken.is_empty()
+    }
+
+    /// Remembers that this copy must not be taken any more.
+    pub(crate) fn note_gone(&mut self, key: CopyKey) {
+        if self.gone.insert(key.clone()) {
+            self.gone_order.push_back(key);
+            if self.gone_order.len() > GONE_LIMIT
+                && let Some(oldest) = self.gone_order.pop_front()
+            {
+                self.gone.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Queue {
+    /// The peer of this name; names only the store knows are added.
+    pub(crate) fn peer_named(&mut self, name: &str) -> PeerId {
+        self.find_peer(name).unwrap_or_else(|| {
+            self.peers.push(Peer::new(name, self.now.mono));
+            self.peers.len() - 1
+        })
+    }
+
+    /// The peer of this name, if there is one.
+    pub(crate) fn find_peer(&self, name: &str) -> Option<PeerId> {
+        self.peers
+            .iter()
+            .position(|peer| peer.name.eq_ignore_ascii_case(name))
+    }
+
+    /// An authenticated peer spoke, in either direction: the unreachability
+    /// timer starts anew. What it says of its database may trigger a takeover.
+    pub(crate) fn contact(&mut self, peer: PeerId, database: DatabaseId, boot: u32) {
+        let entry = &mut self.peers[peer];
+        entry.last_contact = self.now.mono;
+        entry.boot = boot;
+        if !entry.reachable {
+            entry.reachable = true;
+            let name = entry.name.to_string();
+            self.log(
+                EventKind::Heartbeat,
+                None,
+                "",
+                &name,
+                "reached again".to_owned(),
+            );
+        }
+        let entry = &mut self.peers[peer];
+        let before = entry.database.replace(database);
+        if before.is_some_and(|before| before != database) {
+            let name = entry.name.to_string();
+            let detail = format!("now {database}");
+            self.log(EventKind::DatabaseChanged, None, "", &name, detail);
+        }
+        self.take_over_foreign(peer);
+        self.arm_peer(peer);
+    }
+
+    /// Any sign of life on a session whose peer has said everything before.
+    pub(crate) fn heard(&mut self, peer: PeerId) {
+        self.peers[peer].last_contact = self.now.mono;
+    }
+
+    /// Sets the timer for the next poll or takeover.
+    pub(crate) fn arm_peer(&mut self, peer: PeerId) {
+        let frequency = self.config.shadow_heartbeat_frequency;
+        let span = self.config.shadow_resubmit_time_span;
+        let entry = &self.peers[peer];
+        if !entry.of_interest() && entry.withdrawn.is_empty() {
+            return;
+        }
+        let after = |from: u64, time: std::time::Duration| {
+            from.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+        };
+        let poll = after(entry.last_contact.max(entry.polled_at), frequency);
+        let mut at = poll;
+        if !entry.held.is_empty() {
+            at = at.min(after(entry.last_contact, span));
+        }
+        let entry = &mut self.peers[peer];
+        Self::arm(&mut self.timers, Timer::Peer(peer), at, &mut entry.armed);
+    }
+
+    /// A timer of the peer went off: poll it, take its copies over, or
+    /// neither if it was heard of meanwhile.
+    pub(crate) fn peer_due(&mut self, peer: PeerId) {
+        let now = self.now.mono;
+        let frequency = self.later(self.config.shadow_heartbeat_frequency) - now;
+        let span = self.later(self.config.shadow_resubmit_time_span) - now;
+        let entry = &mut self.peers[peer];
+        entry.armed = 0;
+        if !entry.held.is_empty() && now.saturating_sub(entry.last_contact) >= span {
+            self.take_over_all(peer, "unreachable for shadow-resubmit-time-span");
+        }
+        let entry = &mut self.peers[peer];
+        let last = entry.last_contact.max(entry.polled_at);
+        if entry.of_interest() && now.saturating_sub(last) >= frequency {
+            entry.polled_at = now;
+            match entry.host {
+                Some(host) => {
+                    // A poll that found no session since the last time is a
+                    // failed one.
+                    if self.hosts[host].poll_due {
+                        self.poll_failed(peer, "no session");
+                    }
+                    self.hosts[host].poll_due = true;
+                    self.kick_host(host);
+                }
+                None => self.poll_failed(peer, "not configured as a peer any more"),
+            }
+        }
+        if !self.peers[peer].withdrawn.is_empty() && now.saturating_sub(last) >= frequency {
+            self.peers[peer].polled_at = now;
+            self.push_withdrawals(&[peer]);
+        }
+        self.arm_peer(peer);
+    }
+
+    /// The server at the address of a peer did not prove to be that peer:
+    /// what waits for it fails.
+    pub(crate) fn peer_absent(&mut self, host: HostId, why: &str) {
+        if std::mem::take(&mut self.hosts[host].poll_due)
+            && let Some(peer) = self.hosts[host].peer
+        {
+            self.poll_failed(peer, why);
+        }
+        self.hosts[host].withdraw_due = false;
+        let stranded = std::mem::take(&mut self.hosts[host].copies);
+        for attempt in stranded {
+            self.copy_failed(attempt, why, false);
+        }
+    }
+
+    /// A poll came to nothing.
+    pub(crate) fn poll_failed(&mut self, peer: PeerId, why: &str) {
+        self.counters.heartbeats_failed += 1;
+        let entry = &mut self.peers[peer];
+        entry.reachable = false;
+        let name = entry.name.to_string();
+        self.log(
+            EventKind::HeartbeatFail,
+            None,
+            "",
+            &name,
+            format!("event 22004: {why}"),
+        );
+    }
+}

@@ -1,0 +1,429 @@
+//! Starting from the records that the store kept.
+//!
+//! Records are read in order; a record about something whose own record is
+//! gone already is ignored. A message whose record is durable is delivered,
+//! whether or not it was answered before the crash: only a WITHDRAWN record
+//! says that it was refused.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use super::message::{CopyState, Message, Phase, RecipientState, TakenFrom, first_sequence};
+use super::shadow::Held;
+use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
+use crate::disk::Disk;
+use crate::event::EventKind;
+use crate::node::{Boot, BootError};
+use crate::record::{CopyKey, Envelope, Header, Settled};
+use crate::rng::Rng;
+use crate::smtp::auth::ClusterKey;
+use crate::store::Seq;
+use crate::view::Counters;
+
+/// A message while records are read.
+struct Found {
+    arrival: u64,
+    envelope: Envelope,
+    /// The record that holds its content.
+    content: Seq,
+    records: Vec<Seq>,
+    settled: BTreeMap<u32, Settled>,
+    holders: Vec<Box<str>>,
+    origin: Option<(Box<str>, CopyKey, u64)>,
+}
+
+/// A copy while records are read.
+struct FoundCopy {
+    arrival: u64,
+    envelope: Envelope,
+    record: Seq,
+}
+
+/// A notification while records are read: record, peer, our sequence, and
+/// whether the message was refused.
+type Debt = (Seq, Box<str>, u64, bool);
+
+#[derive(Default)]
+struct State {
+    boot: u32,
+    messages: BTreeMap<u64, Found>,
+    copies: BTreeMap<(Box<str>, CopyKey), FoundCopy>,
+    debts: Vec<Debt>,
+    /// Deliveries: key and arrival.
+    keys: Vec<([u8; 16], u64)>,
+    mailbox: BTreeSet<Seq>,
+}
+
+impl State {
+    fn take(&mut self, seq: Seq, header: Header) {
+        match header {
+            Header::Boot { number, .. } => self.boot = self.boot.max(number),
+            Header::Message {
+                sequence,
+                arrival,
+                envelope,
+                failed,
+                holder,
+            } => {
+                if let Some((about, indices)) = failed
+                    && let Some(parent) = self.messages.get_mut(&about)
+                {
+                    // The log goes oldest first, so this record outlives the
+                    // parent's own.
+                    parent
+                        .settled
+                        .extend(indices.into_iter().map(|at| (at, Settled::Failed)));
+                }
+                let holders = if holder.is_empty() {
+                    vec![]
+                } else {
+                    vec![holder]
+                };
+                self.messages.insert(
+                    sequence,
+                    Found {
+                        arrival,
+                        envelope,
+                        content: seq,
+                        records: vec![seq],
+                        settled: BTreeMap::new(),
+                        holders,
+                        origin: None,
+                    },
+                );
+            }
+            Header::Holder { sequence, peer } => {
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    found.holders.push(peer);
+                    found.records.push(seq);
+                }
+            }
+            Header::Progress { sequence, settled } => {
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    found.settled.extend(settled);
+                    found.records.push(seq);
+                }
+            }
+            Header::Done { sequence, tell } => self.over(seq, sequence, tell, false),
+            Header::Withdrawn { sequence, tell } => self.over(seq, sequence, tell, true),
+            Header::Confirmed { peer, sequences } => {
+                let confirmed: BTreeSet<u64> = sequences.into_iter().collect();
+                self.debts
+                    .retain(|(_, to, sequence, _)| *to != peer || !confirmed.contains(sequence));
+            }
+            Header::Shadow {
+                primary,
+                key,
+                arrival,
+                envelope,
+            } => {
+                self.copies.insert(
+                    (primary, key),
+                    FoundCopy {
+                        arrival,
+                        envelope,
+                        record: seq,
+                    },
+                );
+            }
+            Header::Removed {
+                primary,
+                database,
+                sequences,
+            } => {
+                for sequence in sequences {
+                    self.copies
+                        .remove(&(primary.clone(), CopyKey { database, sequence }));
+                }
+            }
+            Header::TakenOver {
+                primary,
+                key,
+                sequence,
+                wall,
+                without,
+            } => {
+                if let Some(copy) = self.copies.remove(&(primary.clone(), key.clone())) {
+                    let found = Found {
+                        arrival: copy.arrival,
+                        envelope: copy.envelope,
+                        content: copy.record,
+                        records: vec![copy.record, seq],
+                        settled: without
+                            .into_iter()
+                            .map(|at| (at, Settled::Failed))
+                            .collect(),
+                        holders: vec![],
+                        origin: Some((primary, key, wall)),
+                    };
+                    self.messages.insert(sequence, found);
+                }
+            }
+            Header::Mailbox {
+                key,
+                arrival,
+                settles,
+                ..
+            } => {
+                self.mailbox.insert(seq);
+                if key != [0; 16] {
+                    self.keys.push((key, arrival));
+                }
+                if let Some((sequence, at)) = settles
+                    && let Some(found) = self.messages.get_mut(&sequence)
+                {
+                    found.settled.insert(at, Settled::Delivered);
+                }
+            }
+            Header::Moved {
+                sequence,
+                arrival,
+                envelope,
+                settled,
+                holders,
+                origin,
+            } => {
+                let found = Found {
+                    arrival,
+                    envelope,
+                    content: seq,
+                    records: vec![seq],
+                    settled: settled.into_iter().collect(),
+                    holders,
+                    origin,
+                };
+                self.messages.insert(sequence, found);
+            }
+        }
+    }
+
+    fn over(&mut self, seq: Seq, sequence: u64, tell: Vec<Box<str>>, withdrawn: bool) {
+        self.messages.remove(&sequence);
+        self.debts.retain(|(_, _, about, _)| *about != sequence);
+        self.debts.extend(
+            tell.into_iter()
+                .map(|peer| (seq, peer, sequence, withdrawn)),
+        );
+    }
+}
+
+impl Queue {
+    /// Builds the queue of a node that starts. The first batch holds the BOOT
+    /// record; nothing is answered before it is durable.
+    pub(crate) fn recover(boot: Boot, disk: &dyn Disk) -> Result<Self, BootError> {
+        let Boot {
+            config,
+            seed,
+            now,
+            store,
+            records,
+        } = boot;
+        config.check()?;
+        let mut state = State::default();
+        let all: Vec<Seq> = records.iter().map(|record| record.seq).collect();
+        for record in records {
+            let header = Header::decode(record.kind, &record.header).map_err(|expected| {
+                BootError::Record {
+                    seq: record.seq.0,
+                    expected,
+                }
+            })?;
+            state.take(record.seq, header);
+        }
+        let mut queue = Self::empty(config, seed, now, store);
+        queue.boot = state.boot + 1;
+        queue.next_sequence = first_sequence(queue.boot);
+        queue.restore(state, &all, disk)?;
+        let header = Header::Boot {
+            number: queue.boot,
+            wall: now.wall,
+        };
+        queue.boot_record = queue.append(&header, &[]);
+        queue.wait(queue.boot_record, Waiter::Boot);
+        Ok(queue)
+    }
+
+    fn empty(
+        config: crate::Config,
+        seed: u64,
+        now: crate::Now,
+        store: crate::store::Store,
+    ) -> Self {
+        let mut hosts: Vec<Host> = Vec::new();
+        let mut host = |address| {
+            hosts
+                .iter()
+                .position(|h| h.address == address)
+                .unwrap_or_else(|| {
+                    hosts.push(Host::new(address));
+                    hosts.len() - 1
+                })
+        };
+        let routes = Routes::new(&config, &mut host);
+        let mut peers = Vec::new();
+        for peer in &config.peers {
+            let mut entry = Peer::new(&peer.name, now.mono);
+            entry.host = Some(host(peer.address));
+            peers.push(entry);
+        }
+        for (at, peer) in peers.iter().enumerate() {
+            if let Some(host) = peer.host {
+                hosts[host].peer = Some(at);
+            }
+        }
+        for (at, route) in routes.list.iter().enumerate() {
+            for hop in &route.hops {
+                if !hosts[*hop].routes.contains(&at) {
+                    hosts[*hop].routes.push(at);
+                }
+            }
+        }
+        let mut rng = Rng::new(seed);
+        #[cfg(feature = "defects")]
+        let database = if config.has(crate::defect::Defect::ForgetDatabaseId) {
+            crate::store::DatabaseId(u128::from(rng.next()) << 64 | u128::from(rng.next()))
+        } else {
+            store.database_id()
+        };
+        #[cfg(not(feature = "defects"))]
+        let database = store.database_id();
+        let turn = (rng.next() % 1024) as usize;
+        Self {
+            key: config.cluster_key.as_deref().map(ClusterKey::new),
+            config,
+            now,
+            rng,
+            database,
+            store,
+            boot: 0,
+            ready: false,
+            draining: false,
+            fatal: None,
+            out: Vec::new(),
+            actions: VecDeque::new(),
+            timers: BTreeSet::new(),
+            messages: BTreeMap::new(),
+            peers,
+            hosts,
+            routes,
+            mailboxes: Mailboxes::default(),
+            counters: Counters::default(),
+            body_bytes: 0,
+            waiting: VecDeque::new(),
+            deferred: BTreeSet::new(),
+            deferred_armed: 0,
+            owed: BTreeMap::new(),
+            discards_armed: 0,
+            boot_record: Seq(0),
+            moving: false,
+            next_sequence: 0,
+            next_dial: 0,
+            turn,
+            scratch: Vec::new(),
+        }
+    }
+
+    fn restore(&mut self, state: State, all: &[Seq], disk: &dyn Disk) -> Result<(), BootError> {
+        let mut live = state.mailbox;
+        for (sequence, found) in state.messages {
+            let body = self.store.read(disk, found.content)?;
+            live.extend(&found.records);
+            self.restore_message(sequence, found, body);
+        }
+        for ((primary, key), copy) in state.copies {
+            let body = self.store.read(disk, copy.record)?;
+            live.insert(copy.record);
+            self.body_bytes += body.len() as u64;
+            let peer = self.peer_named(&primary);
+            let held = Held {
+                record: copy.record,
+                arrival: copy.arrival,
+                envelope: copy.envelope,
+                body,
+                durable: true,
+                asked_at: self.now.mono,
+                asked_boot: 0,
+            };
+            self.peers[peer].held.insert(key, held);
+        }
+        let mut debts: BTreeMap<Seq, (u64, bool, Vec<usize>)> = BTreeMap::new();
+        for (record, peer, sequence, withdrawn) in state.debts {
+            let peer = self.peer_named(&peer);
+            let entry = debts
+                .entry(record)
+                .or_insert((sequence, withdrawn, Vec::new()));
+            entry.2.push(peer);
+        }
+        for (record, (sequence, withdrawn, told)) in debts {
+            live.insert(record);
+            self.owe(record, sequence, &told, withdrawn);
+        }
+        let window = self.window();
+        for (key, arrival) in state.keys {
+            let until = arrival.saturating_add(window);
+            if until > self.now.wall {
+                self.mailboxes.remember(key, until);
+            }
+        }
+        for seq in all {
+            if !live.contains(seq) {
+                self.store.release(*seq);
+            }
+        }
+        for peer in 0..self.peers.len() {
+            self.arm_peer(peer);
+        }
+        Ok(())
+    }
+
+    fn restore_message(&mut self, sequence: u64, found: Found, body: Bytes) {
+        self.body_bytes += body.len() as u64;
+        let expires = self.expires_from(found.arrival);
+        let mut message = Message::new(found.arrival, expires, found.envelope, body);
+        message.records = found.records;
+        message.local = true;
+        message.phase = Phase::Active;
+        if self.config.shadow_redundancy_enabled {
+            // Who holds a copy is learnt when the holders ask.
+            message.copy = CopyState::Failed;
+        }
+        for (at, how) in found.settled {
+            if let Some(recipient) = message.recipients.get_mut(at as usize) {
+                recipient.state = match how {
+                    Settled::Delivered => RecipientState::Delivered,
+                    Settled::Failed => RecipientState::Closed,
+                };
+            }
+        }
+        for holder in found.holders {
+            let peer = self.peer_named(&holder);
+            message.add_holder(peer, false);
+        }
+        if let Some((primary, key, wall)) = found.origin {
+            let peer = self.peer_named(&primary);
+            message.trace = self.trace(&primary, sequence, &key, wall);
+            self.peers[peer].taken.insert(key.clone(), sequence);
+            message.taken_from = Some(TakenFrom { peer, key, wall });
+        }
+        self.messages.insert(sequence, message);
+    }
+
+    /// Goes on with what was recovered, now that the start is durable.
+    pub(crate) fn resume_recovered(&mut self) {
+        let sequences: Vec<u64> = self.messages.keys().copied().collect();
+        for sequence in sequences {
+            self.log(EventKind::Load, Some(sequence), "", "", String::new());
+            let Some(message) = self.messages.get(&sequence) else {
+                continue;
+            };
+            // A message that nobody may hold a copy of gets one now.
+            if self.config.shadow_redundancy_enabled && message.holders.is_empty() {
+                self.copy_again(sequence);
+            }
+            self.activate(sequence);
+        }
+        let peers: Vec<usize> = (0..self.peers.len()).collect();
+        self.push_withdrawals(&peers);
+    }
+}

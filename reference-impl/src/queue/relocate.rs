@@ -1,0 +1,204 @@
+//! Keeping the log short: segments go oldest first, so one old record holds
+//! all that came after it. When the log is much longer than what lives in it,
+//! the live records of the oldest segment are written again at its end.
+//!
+//! Mailbox records stay where they are: a store that holds mailboxes grows.
+
+use std::collections::BTreeMap;
+
+use super::message::Phase;
+use super::peer::Discard;
+use super::{PeerId, Queue, Waiter};
+use crate::record::{CopyKey, Header, Settled};
+use crate::store::Seq;
+
+/// What a record belongs to.
+enum Owner {
+    Boot,
+    Message(u64),
+    Held(PeerId, CopyKey),
+    Debt(u64),
+}
+
+impl Queue {
+    /// Moves the oldest live records if that is worth it.
+    pub(crate) fn relocate(&mut self) {
+        if self.moving || self.fatal.is_some() {
+            return;
+        }
+        let oldest = self.store.oldest_segment_live();
+        if oldest.active || oldest.records == 0 {
+            return;
+        }
+        let sparse = oldest.bytes * 4 <= oldest.segment_bytes;
+        let segments = 4 * self.config.segment_bytes;
+        let long = self.store.bytes_on_disk() > 3 * self.store.live_bytes() + segments;
+        if !(sparse || long) {
+            return;
+        }
+        let records: Vec<Seq> = self.store.oldest_live_records().collect();
+        let owners = self.owners();
+        let mut movable = BTreeMap::new();
+        for seq in &records {
+            match owners.get(seq) {
+                // A mailbox, or a message about to be done: it would not help
+                // to move the others.
+                None => return,
+                Some(owner) => {
+                    let busy = matches!(owner, Owner::Message(s) if !self.settled_down(*s));
+                    if busy {
+                        return;
+                    }
+                    movable.insert(*seq, owner);
+                }
+            }
+        }
+        let mut old = Vec::new();
+        for (seq, owner) in movable {
+            if !old.contains(&seq) {
+                self.rewrite(seq, owner, &mut old);
+            }
+        }
+        self.moving = true;
+        let last = self.store.appended();
+        self.wait(last, Waiter::Moved(old));
+    }
+
+    /// Whether a message waits and may go on waiting.
+    fn settled_down(&self, sequence: u64) -> bool {
+        self.messages
+            .get(&sequence)
+            .is_some_and(|m| m.phase == Phase::Active && m.children == 0)
+    }
+
+    fn owners(&self) -> BTreeMap<Seq, Owner> {
+        let mut owners = BTreeMap::new();
+        owners.insert(self.boot_record, Owner::Boot);
+        for (sequence, message) in &self.messages {
+            for seq in &message.records {
+                owners.insert(*seq, Owner::Message(*sequence));
+            }
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            for (key, held) in &peer.held {
+                owners.insert(held.record, Owner::Held(at, key.clone()));
+            }
+            for (sequence, discard) in &peer.discards {
+                owners.insert(discard.record, Owner::Debt(*sequence));
+            }
+        }
+        owners
+    }
+
+    /// Writes again what `owner` is; what becomes superfluous goes into `old`.
+    fn rewrite(&mut self, seq: Seq, owner: &Owner, old: &mut Vec<Seq>) {
+        match owner {
+            Owner::Boot => {
+                let header = Header::Boot {
+                    number: self.boot,
+                    wall: self.now.wall,
+                };
+                self.boot_record = self.append(&header, &[]);
+                old.push(seq);
+            }
+            Owner::Message(sequence) => self.rewrite_message(*sequence, old),
+            Owner::Held(peer, key) => {
+                let primary = self.peers[*peer].name.clone();
+                let Some(held) = self.peers[*peer].held.get_mut(key) else {
+                    return;
+                };
+                let (arrival, body) = (held.arrival, held.body.clone());
+                let envelope = held.envelope.clone();
+                let header = Header::Shadow {
+                    primary,
+                    key: key.clone(),
+                    arrival,
+                    envelope,
+                };
+                let record = self.append(&header, std::slice::from_ref(&body));
+                if let Some(held) = self.peers[*peer].held.get_mut(key) {
+                    held.record = record;
+                }
+                old.push(seq);
+            }
+            Owner::Debt(sequence) => {
+                let sequence = *sequence;
+                let owed = |peer: &super::Peer| {
+                    peer.discards
+                        .get(&sequence)
+                        .copied()
+                        .filter(|d| d.record == seq)
+                };
+                let tell: Vec<Box<str>> = self
+                    .peers
+                    .iter()
+                    .filter(|peer| owed(peer).is_some())
+                    .map(|peer| peer.name.clone())
+                    .collect();
+                let withdrawn = self
+                    .peers
+                    .iter()
+                    .find_map(owed)
+                    .is_some_and(|d: Discard| d.withdrawn);
+                let header = if withdrawn {
+                    Header::Withdrawn { sequence, tell }
+                } else {
+                    Header::Done { sequence, tell }
+                };
+                let record = self.append(&header, &[]);
+                for peer in &mut self.peers {
+                    if let Some(discard) = peer.discards.get_mut(&sequence)
+                        && discard.record == seq
+                    {
+                        discard.record = record;
+                    }
+                }
+                if let Some(count) = self.owed.remove(&seq) {
+                    self.owed.insert(record, count);
+                }
+                old.push(seq);
+            }
+        }
+    }
+
+    fn rewrite_message(&mut self, sequence: u64, old: &mut Vec<Seq>) {
+        use super::message::RecipientState;
+        let Some(message) = self.messages.get(&sequence) else {
+            return;
+        };
+        let settled = message
+            .recipients
+            .iter()
+            .enumerate()
+            .filter_map(|(at, r)| match r.state {
+                RecipientState::Delivered => Some((at as u32, Settled::Delivered)),
+                RecipientState::Closed => Some((at as u32, Settled::Failed)),
+                RecipientState::Waiting | RecipientState::Failed => None,
+            })
+            .collect();
+        let header = Header::Moved {
+            sequence,
+            arrival: message.arrival,
+            envelope: message.envelope.clone(),
+            settled,
+            holders: message
+                .holders
+                .iter()
+                .map(|h| self.peers[h.peer].name.clone())
+                .collect(),
+            origin: message.taken_from.as_ref().map(|from| {
+                (
+                    self.peers[from.peer].name.clone(),
+                    from.key.clone(),
+                    from.wall,
+                )
+            }),
+        };
+        let body = message.body.clone();
+        let seq = self.append(&header, std::slice::from_ref(&body));
+        if let Some(message) = self.messages.get_mut(&sequence) {
+            old.append(&mut message.records);
+            message.records.push(seq);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The inspection view of the queue.
+
+use std::collections::BTreeMap;
+
+use super::message::{CopyState, LegState, Message, Phase, RecipientState};
+use super::{LOCAL, Queue, header, name_of};
+use crate::record::CopyKey;
+use crate::view::{
+    DiscardRow, MessageRow, MessageState, Origin, PeerRow, QueueRow, QueuesView, RecipientRow,
+    ShadowRow,
+};
+
+impl Queue {
+    /// Everything, as rows.
+    pub(crate) fn view(&self) -> QueuesView {
+        QueuesView {
+            node: self.config.name.clone(),
+            database_id: self.database.to_string(),
+            boot: self.boot,
+            queues: self.queue_rows(),
+            messages: self
+                .messages
+                .iter()
+                .map(|(s, m)| self.message_row(*s, m))
+                .collect(),
+            shadows: self.shadow_rows(),
+            discards: self.discard_rows(),
+            peers: self.peer_rows(),
+            counters: self.counters,
+            body_bytes: self.body_bytes,
+        }
+    }
+
+    fn queue_rows(&self) -> Vec<QueueRow> {
+        let mut counts: BTreeMap<usize, u64> = BTreeMap::new();
+        let mut retries: BTreeMap<usize, u64> = BTreeMap::new();
+        for message in self.messages.values() {
+            for leg in message
+                .legs
+                .iter()
+                .filter(|leg| leg.state != LegState::Done)
+            {
+                *counts.entry(leg.route).or_default() += 1;
+                if let LegState::Retry(at) = leg.state {
+                    let next = retries.entry(leg.route).or_insert(at);
+                    *next = at.min(*next);
+                }
+            }
+        }
+        let node = &self.config.name;
+        let mut rows = Vec::new();
+        for (route, count) in counts {
+            if route == LOCAL {
+                continue;
+            }
+            let entry = &self.routes.list[route];
+            let hosts = || entry.hops.iter().map(|hop| &self.hosts[*hop]);
+            let now = self.now.mono;
+            let all_down = hosts().all(|host| host.down_until > now);
+            let down_until = hosts()
+                .map(|host| host.down_until)
+                .min()
+                .filter(|_| all_down);
+            let status = if all_down {
+                "Retry"
+            } else if hosts().any(|host| host.sessions > host.connecting) {
+                "Active"
+            } else if hosts().any(|host| host.connecting > 0) {
+                "Connecting"
+            } else {
+                "Ready"
+            };
+            let next = down_until.or(retries.get(&route).copied());
+            rows.push(QueueRow {
+                identity: format!("{node}\\{}", entry.domain),
+                delivery_type: "SmtpRelay".to_owned(),
+                next_hop_domain: entry.domain.clone(),
+                status: status.to_owned(),
+                message_count: count,
+                last_error: hosts()
+                    .map(|host| host.last_error.clone())
+                    .find(|error| !error.is_empty())
+                    .unwrap_or_default(),
+                next_retry: next.map(|at| at.saturating_sub(now)),
+            });
+        }
+        for (at, peer) in self.peers.iter().enumerate() {
+            if peer.held.is_empty() {
+                continue;
+            }
+            let error = peer.host.map(|host| self.hosts[host].last_error.clone());
+            rows.push(QueueRow {
+                identity: format!("{node}\\Shadow\\{at}"),
+                delivery_type: "ShadowRedundancy".to_owned(),
+                next_hop_domain: peer.name.to_string(),
+                status: if peer.reachable { "Ready" } else { "Retry" }.to_owned(),
+                message_count: peer.held.len() as u64,
+                last_error: error.unwrap_or_default(),
+                next_retry: None,
+            });
+        }
+        rows
+    }
+
+    fn message_row(&self, sequence: u64, message: &Message) -> MessageRow {
+        let now = self.now.mono;
+        let state = match message.phase {
+            Phase::Pending | Phase::TakingOver => MessageState::Pending,
+            Phase::Completing => MessageState::Completing,
+            Phase::Withdrawing => MessageState::Withdrawing,
+            Phase::Active if message.in_flight() => MessageState::Delivering,
+            Phase::Active if message.legs.iter().any(|l| l.state == LegState::Ready) => {
+                MessageState::Ready
+            }
+            Phase::Active => MessageState::Retry,
+        };
+        let retry_of = |at: u32| {
+            let leg = message
+                .legs
+                .iter()
+                .find(|leg| leg.recipients.contains(&at))?;
+            match leg.state {
+                LegState::Retry(at) => Some(at.saturating_sub(now)),
+                _ => None,
+            }
+        };
+        let recipients = message
+            .recipients
+            .iter()
+            .enumerate()
+            .filter(|(_, r)| matches!(r.state, RecipientState::Waiting | RecipientState::Failed))
+            .map(|(at, r)| RecipientRow {
+                address: message.envelope.recipients[at].to_string(),
+                last_error: r.last_error.as_deref().unwrap_or_default().to_owned(),
+                next_retry: retry_of(at as u32),
+            })
+            .collect();
+        MessageRow {
+            id: name_of(sequence),
+            sequence,
+            state,
+            sender: message.envelope.sender.to_string(),
+            recipients,
+            arrival: message.arrival,
+            shadowed_at: message
+                .holders
+                .iter()
+                .filter(|h| h.acknowledged)
+                .map(|h| self.peers[h.peer].name.to_string())
+                .collect(),
+            unshadowed: message.copy == CopyState::Failed && message.unshadowed(),
+            taken_over_from: message
+                .taken_from
+                .as_ref()
+                .map(|from| origin(&self.peers[from.peer].name, &from.key)),
+            message_id: header::text(&message.body, "Message-ID"),
+            x_mailproof: header::text(&message.body, "X-Mailproof"),
+        }
+    }
+
+    fn shadow_rows(&self) -> Vec<ShadowRow> {
+        let mut rows = Vec::new();
+        for peer in &self.peers {
+            for (key, held) in &peer.held {
+                rows.push(ShadowRow {
+                    origin: origin(&peer.name, key),
+                    sender: held.envelope.sender.to_string(),
+                    recipients: held
+                        .envelope
+                        .recipients
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
+                    arrival: held.arrival,
+                    message_id: header::text(&held.body, "Message-ID"),
+                    x_mailproof: header::text(&held.body, "X-Mailproof"),
+                });
+            }
+        }
+        rows
+    }
+
+    fn discard_rows(&self) -> Vec<DiscardRow> {
+        self.peers
+            .iter()
+            .filter(|peer| !peer.discards.is_empty())
+            .map(|peer| DiscardRow {
+                peer: peer.name.to_string(),
+                sequences: peer.discards.keys().copied().collect(),
+                withdrawn: peer
+                    .discards
+                    .iter()
+                    .filter(|(_, d)| d.withdrawn)
+                    .map(|(s, _)| *s)
+                    .collect(),
+            })
+            .collect()
+    }
+
+    fn peer_rows(&self) -> Vec<PeerRow> {
+        self.peers
+            .iter()
+            .map(|peer| PeerRow {
+                name: peer.name.to_string(),
+                database_id: peer.database.map(|id| id.to_string()).unwrap_or_default(),
+                reachable: peer.reachable,
+                since_contact: self.now.mono.saturating_sub(peer.last_contact),
+                held: peer.held.len() as u64,
+            })
+            .collect()
+    }
+}
+
+fn origin(primary: &str, key: &CopyKey) -> Origin {
+    Origin {
+        primary: primary.to_owned(),
+        database_id: key.database.to_string(),
+        sequence: key.sequence,
+    }
+}

@@ -1,0 +1,601 @@
+//! What the node writes into its store: one record a step, documented in
+//! RECORDS.md for readers in other languages.
+//!
+//! All integers are little-endian. A text is its length (u16) and its bytes.
+//! Every header begins with the record version, 1.
+
+use crate::store::DatabaseId;
+
+/// The version that is written and the only one that is read.
+const VERSION: u8 = 1;
+
+/// Record kinds of the store.
+pub(crate) mod kind {
+    pub(crate) const BOOT: u8 = 1;
+    pub(crate) const MESSAGE: u8 = 2;
+    pub(crate) const HOLDER: u8 = 3;
+    pub(crate) const PROGRESS: u8 = 4;
+    pub(crate) const DONE: u8 = 5;
+    pub(crate) const WITHDRAWN: u8 = 6;
+    pub(crate) const CONFIRMED: u8 = 7;
+    pub(crate) const SHADOW: u8 = 8;
+    pub(crate) const REMOVED: u8 = 9;
+    pub(crate) const TAKEN_OVER: u8 = 10;
+    pub(crate) const MAILBOX: u8 = 11;
+    pub(crate) const MOVED: u8 = 12;
+}
+
+/// The content may hold bytes over 127.
+pub(crate) const EIGHT_BIT: u8 = 1;
+/// The envelope or the header may hold UTF-8.
+pub(crate) const UTF8: u8 = 2;
+
+/// How one recipient ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Delivered,
+    Failed,
+}
+
+/// An envelope as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Envelope {
+    /// [`EIGHT_BIT`] and [`UTF8`].
+    pub(crate) flags: u8,
+    /// Empty for the null sender.
+    pub(crate) sender: Box<str>,
+    pub(crate) recipients: Vec<Box<str>>,
+}
+
+/// The triple that binds a copy to a message of its primary.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CopyKey {
+    pub(crate) database: DatabaseId,
+    /// The primary's sequence; the primary's boot is its upper 24 bits.
+    pub(crate) sequence: u64,
+}
+
+/// The header of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// The node started; the first record of every start.
+    Boot { number: u32, wall: u64 },
+    /// A message of ours; its content is the body.
+    Message {
+        sequence: u64,
+        arrival: u64,
+        envelope: Envelope,
+        /// For a DSN: the message it is about and the recipients that are
+        /// settled as failed by its existence.
+        failed: Option<(u64, Vec<u32>)>,
+        /// The peer asked first to hold a copy; empty when none.
+        holder: Box<str>,
+    },
+    /// Another peer may hold a copy of a message of ours.
+    Holder { sequence: u64, peer: Box<str> },
+    /// Recipients (by index) settled while others are not.
+    Progress {
+        sequence: u64,
+        settled: Vec<(u32, Settled)>,
+    },
+    /// A message of ours is done; these peers are to be told.
+    Done { sequence: u64, tell: Vec<Box<str>> },
+    /// A message of ours was refused; these peers may hold a copy.
+    Withdrawn { sequence: u64, tell: Vec<Box<str>> },
+    /// A peer confirmed that it was told, or its time to ask has passed.
+    Confirmed { peer: Box<str>, sequences: Vec<u64> },
+    /// A copy held for a primary; its content is the body.
+    Shadow {
+        primary: Box<str>,
+        key: CopyKey,
+        arrival: u64,
+        envelope: Envelope,
+    },
+    /// Copies dropped.
+    Removed {
+        primary: Box<str>,
+        database: DatabaseId,
+        sequences: Vec<u64>,
+    },
+    /// A copy became a message of ours, whose content stays in the SHADOW
+    /// record.
+    TakenOver {
+        primary: Box<str>,
+        key: CopyKey,
+        /// Its sequence here.
+        sequence: u64,
+        wall: u64,
+        /// Recipients (by index) that are not taken along; only planted
+        /// defects leave any out.
+        without: Vec<u32>,
+    },
+    /// One message in one mailbox; its content is the body.
+    Mailbox {
+        /// The recipient's mailbox database.
+        mailbox_database: Box<str>,
+        recipient: Box<str>,
+        sender: Box<str>,
+        arrival: u64,
+        /// Key of duplicate detection; zero when the message has none.
+        key: [u8; 16],
+        /// The queued message and recipient index that this settles, when
+        /// the delivery came from the queue.
+        settles: Option<(u64, u32)>,
+    },
+    /// A live MESSAGE, SHADOW or TAKEN_OVER with everything known about it,
+    /// written again so that old segments can go. Supersedes earlier records
+    /// about it.
+    Moved {
+        sequence: u64,
+        arrival: u64,
+        envelope: Envelope,
+        settled: Vec<(u32, Settled)>,
+        holders: Vec<Box<str>>,
+        /// For a message taken over: from whom and when.
+        origin: Option<(Box<str>, CopyKey, u64)>,
+    },
+}
+
+/// Why a header cannot be read: what was expected.
+pub(crate) type Bad = &'static str;
+
+impl Header {
+    pub(crate) fn kind(&self) -> u8 {
+        match self {
+            Self::Boot { .. } => kind::BOOT,
+            Self::Message { .. } => kind::MESSAGE,
+            Self::Holder { .. } => kind::HOLDER,
+            Self::Progress { .. } => kind::PROGRESS,
+            Self::Done { .. } => kind::DONE,
+            Self::Withdrawn { .. } => kind::WITHDRAWN,
+            Self::Confirmed { .. } => kind::CONFIRMED,
+            Self::Shadow { .. } => kind::SHADOW,
+            Self::Removed { .. } => kind::REMOVED,
+            Self::TakenOver { .. } => kind::TAKEN_OVER,
+            Self::Mailbox { .. } => kind::MAILBOX,
+            Self::Moved { .. } => kind::MOVED,
+        }
+    }
+
+    /// Replaces `out` by the encoded header.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        let mut w = Writer(out);
+        w.u8(VERSION);
+        match self {
+            Self::Boot { number, wall } => {
+                w.u32(*number);
+                w.u64(*wall);
+            }
+            Self::Message {
+                sequence,
+                arrival,
+                envelope,
+                failed,
+                holder,
+            } => {
+                w.u64(*sequence);
+                w.u64(*arrival);
+                w.envelope(envelope);
+                w.text(holder);
+                match failed {
+                    None => w.u8(0),
+                    Some((about, indices)) => {
+                        w.u8(1);
+                        w.u64(*about);
+                        w.list(indices, |w, i| w.u32(*i));
+                    }
+                }
+            }
+            Self::Holder { sequence, peer } => {
+                w.u64(*sequence);
+                w.text(peer);
+            }
+            Self::Progress { sequence, settled } => {
+                w.u64(*sequence);
+                w.settled(settled);
+            }
+            Self::Done { sequence, tell } | Self::Withdrawn { sequence, tell } => {
+                w.u64(*sequence);
+                w.list(tell, |w, peer| w.text(peer));
+            }
+            Self::Confirmed { peer, sequences } => {
+                w.text(peer);
+                w.list(sequences, |w, s| w.u64(*s));
+            }
+            Self::Shadow {
+                primary,
+                key,
+                arrival,
+                envelope,
+            } => {
+                w.text(primary);
+                w.key(key);
+                w.u64(*arrival);
+                w.envelope(envelope);
+            }
+            Self::Removed {
+                primary,
+                database,
+                sequences,
+            } => {
+                w.text(primary);
+                w.0.extend_from_slice(&database.0.to_be_bytes());
+                w.list(sequences, |w, s| w.u64(*s));
+            }
+            Self::TakenOver {
+                primary,
+                key,
+                sequence,
+                wall,
+                without,
+            } => {
+                w.text(primary);
+                w.key(key);
+                w.u64(*sequence);
+                w.u64(*wall);
+                w.list(without, |w, i| w.u32(*i));
+            }
+            Self::Mailbox {
+                mailbox_database,
+                recipient,
+                sender,
+                arrival,
+                key,
+                settles,
+            } => {
+                w.text(mailbox_database);
+                w.text(recipient);
+                w.text(sender);
+                w.u64(*arrival);
+                w.0.extend_from_slice(key);
+                match settles {
+                    None => w.u8(0),
+                    Some((sequence, index)) => {
+                        w.u8(1);
+                        w.u64(*sequence);
+                        w.u32(*index);
+                    }
+                }
+            }
+            Self::Moved {
+                sequence,
+                arrival,
+                envelope,
+                settled,
+                holders,
+                origin,
+            } => {
+                w.u64(*sequence);
+                w.u64(*arrival);
+                w.envelope(envelope);
+                w.settled(settled);
+                w.list(holders, |w, peer| w.text(peer));
+                match origin {
+                    None => w.u8(0),
+                    Some((primary, key, wall)) => {
+                        w.u8(1);
+                        w.text(primary);
+                        w.key(key);
+                        w.u64(*wall);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn decode(record_kind: u8, header: &[u8]) -> Result<Self, Bad> {
+        let mut r = Reader(header);
+        if r.u8()? != VERSION {
+            return Err("record version 1");
+        }
+        let header = match record_kind {
+            kind::BOOT => Self::Boot {
+                number: r.u32()?,
+                wall: r.u64()?,
+            },
+            kind::MESSAGE => Self::Message {
+                sequence: r.u64()?,
+                arrival: r.u64()?,
+                envelope: r.envelope()?,
+                holder: r.text()?,
+                failed: match r.u8()? {
+                    0 => None,
+                    _ => Some((r.u64()?, r.list(Reader::u32)?)),
+                },
+            },
+            kind::HOLDER => Self::Holder {
+                sequence: r.u64()?,
+                peer: r.text()?,
+            },
+            kind::PROGRESS => Self::Progress {
+                sequence: r.u64()?,
+                settled: r.settled()?,
+            },
+            kind::DONE => Self::Done {
+                sequence: r.u64()?,
+                tell: r.list(Reader::text)?,
+            },
+            kind::WITHDRAWN => Self::Withdrawn {
+                sequence: r.u64()?,
+                tell: r.list(Reader::text)?,
+            },
+            kind::CONFIRMED => Self::Confirmed {
+                peer: r.text()?,
+                sequences: r.list(Reader::u64)?,
+            },
+            kind::SHADOW => Self::Shadow {
+                primary: r.text()?,
+                key: r.key()?,
+                arrival: r.u64()?,
+                envelope: r.envelope()?,
+            },
+            kind::REMOVED => Self::Removed {
+                primary: r.text()?,
+                database: r.database()?,
+                sequences: r.list(Reader::u64)?,
+            },
+            kind::TAKEN_OVER => Self::TakenOver {
+                primary: r.text()?,
+                key: r.key()?,
+                sequence: r.u64()?,
+                wall: r.u64()?,
+                without: r.list(Reader::u32)?,
+            },
+            kind::MAILBOX => Self::Mailbox {
+                mailbox_database: r.text()?,
+                recipient: r.text()?,
+                sender: r.text()?,
+                arrival: r.u64()?,
+                key: r.array()?,
+                settles: match r.u8()? {
+                    0 => None,
+                    _ => Some((r.u64()?, r.u32()?)),
+                },
+            },
+            kind::MOVED => Self::Moved {
+                sequence: r.u64()?,
+                arrival: r.u64()?,
+                envelope: r.envelope()?,
+                settled: r.settled()?,
+                holders: r.list(Reader::text)?,
+                origin: match r.u8()? {
+                    0 => None,
+                    _ => Some((r.text()?, r.key()?, r.u64()?)),
+                },
+            },
+            _ => return Err("a known record kind"),
+        };
+        if r.0.is_empty() {
+            Ok(header)
+        } else {
+            Err("nothing after the last field")
+        }
+    }
+}
+
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn u8(&mut self, v: u8) {
+        self.0.push(v);
+    }
+
+    fn u32(&mut self, v: u32) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    fn u64(&mut self, v: u64) {
+        self.0.extend_from_slice(&v.to_le_bytes());
+    }
+
+    /// Every text is bounded far below 64 KiB where it enters the node.
+    fn text(&mut self, text: &str) {
+        let bytes = &text.as_bytes()[..text.len().min(usize::from(u16::MAX))];
+        self.0
+            .extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
+        self.u32(items.len() as u32);
+        for i in items {
+            item(self, i);
+        }
+    }
+
+    fn settled(&mut self, settled: &[(u32, Settled)]) {
+        self.list(settled, |w, (index, how)| {
+            w.u32(*index);
+            w.u8(match how {
+                Settled::Delivered => 1,
+                Settled::Failed => 2,
+            });
+        });
+    }
+
+    fn key(&mut self, key: &CopyKey) {
+        self.0.extend_from_slice(&key.database.0.to_be_bytes());
+        self.u64(key.sequence);
+    }
+
+    fn envelope(&mut self, envelope: &Envelope) {
+        self.u8(envelope.flags);
+        self.text(&envelope.sender);
+        self.list(&envelope.recipients, |w, r| w.text(r));
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Bad> {
+        let (head, rest) = self.0.split_at_checked(n).ok_or("more bytes in a header")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
+        let mut out = [0; N];
+        out.copy_from_slice(self.take(N)?);
+        Ok(out)
+    }
+
+    fn u8(&mut self) -> Result<u8, Bad> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32, Bad> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Bad> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<Box<str>, Bad> {
+        let len = u16::from_le_bytes(self.array()?);
+        let text = std::str::from_utf8(self.take(len.into())?).map_err(|_| "text in UTF-8")?;
+        Ok(text.into())
+    }
+
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, Bad>,
+    ) -> Result<Vec<T>, Bad> {
+        let count = self.u32()? as usize;
+        // An item has at least one byte, so the count cannot exceed them.
+        if count > self.0.len() {
+            return Err("a list no longer than its header");
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn settled(&mut self) -> Result<Vec<(u32, Settled)>, Bad> {
+        self.list(|r| {
+            let index = r.u32()?;
+            match r.u8()? {
+                1 => Ok((index, Settled::Delivered)),
+                2 => Ok((index, Settled::Failed)),
+                _ => Err("a known outcome"),
+            }
+        })
+    }
+
+    fn database(&mut self) -> Result<DatabaseId, Bad> {
+        self.array().map(|b| DatabaseId(u128::from_be_bytes(b)))
+    }
+
+    fn key(&mut self) -> Result<CopyKey, Bad> {
+        Ok(CopyKey {
+            database: self.database()?,
+            sequence: self.u64()?,
+        })
+    }
+
+    fn envelope(&mut self) -> Result<Envelope, Bad> {
+        Ok(Envelope {
+            flags: self.u8()?,
+            sender: self.text()?,
+            recipients: self.list(Reader::text)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples() -> Vec<Header> {
+        let envelope = Envelope {
+            flags: EIGHT_BIT,
+            sender: "a@b".into(),
+            recipients: vec!["c@d".into(), "e@f".into()],
+        };
+        let key = CopyKey {
+            database: DatabaseId(7),
+            sequence: 9,
+        };
+        vec![
+            Header::Boot { number: 1, wall: 2 },
+            Header::Message {
+                sequence: 1,
+                arrival: 2,
+                envelope: envelope.clone(),
+                failed: Some((3, vec![0, 1])),
+                holder: "n2".into(),
+            },
+            Header::Holder {
+                sequence: 1,
+                peer: "n3".into(),
+            },
+            Header::Progress {
+                sequence: 1,
+                settled: vec![(0, Settled::Delivered), (1, Settled::Failed)],
+            },
+            Header::Done {
+                sequence: 1,
+                tell: vec!["n2".into()],
+            },
+            Header::Withdrawn {
+                sequence: 1,
+                tell: vec![],
+            },
+            Header::Confirmed {
+                peer: "n2".into(),
+                sequences: vec![1, 2],
+            },
+            Header::Shadow {
+                primary: "n1".into(),
+                key: key.clone(),
+                arrival: 5,
+                envelope: envelope.clone(),
+            },
+            Header::Removed {
+                primary: "n1".into(),
+                database: DatabaseId(7),
+                sequences: vec![9],
+            },
+            Header::TakenOver {
+                primary: "n1".into(),
+                key: key.clone(),
+                sequence: 4,
+                wall: 6,
+                without: vec![1],
+            },
+            Header::Mailbox {
+                mailbox_database: "db1".into(),
+                recipient: "c@d".into(),
+                sender: "".into(),
+                arrival: 5,
+                key: [3; 16],
+                settles: Some((1, 0)),
+            },
+            Header::Moved {
+                sequence: 1,
+                arrival: 2,
+                envelope,
+                settled: vec![(0, Settled::Delivered)],
+                holders: vec!["n2".into()],
+                origin: Some(("n1".into(), key, 3)),
+            },
+        ]
+    }
+
+    #[test]
+    fn every_record_comes_back_and_every_cut_is_an_error() {
+        let mut bytes = Vec::new();
+        for sample in samples() {
+            sample.encode(&mut bytes);
+            assert_eq!(Header::decode(sample.kind(), &bytes), Ok(sample.clone()));
+            for cut in 0..bytes.len() {
+                assert!(
+                    Header::decode(sample.kind(), &bytes[..cut]).is_err(),
+                    "{sample:?} {cut}"
+                );
+            }
+            bytes.push(0);
+            assert!(Header::decode(sample.kind(), &bytes).is_err(), "{sample:?}");
+        }
+    }
+}

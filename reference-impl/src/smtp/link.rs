@@ -1,0 +1,65 @@
+//! What both kinds of session have: buffers, a time limit, an end.
+
+use crate::io::ConnId;
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Close {
+    /// After everything written has left.
+    Shutdown,
+    /// At once.
+    Abort,
+    /// The other side, or the caller, ended it already.
+    Gone,
+}
+
+/// One connection, as its session sees it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
+    /// Bytes to be written at the end of this input.
+    pub(crate) out: Vec<u8>,
+    /// Bytes that are not used up yet.
+    pub(crate) inbuf: Vec<u8>,
+    /// When the session's patience ends, on the monotonic clock; `u64::MAX`
+    /// for never.
+    pub(crate) deadline: u64,
+    /// The time the session's timer is set to; 0 for none.
+    pub(crate) armed: u64,
+    pub(crate) close: Option<Close>,
+    /// The node has it on its list of sessions to look after.
+    pub(crate) dirty: bool,
+}
+
+impl Link {
+    pub(crate) fn new(conn: ConnId) -> Self {
+        Self {
+            conn,
+            out: Vec::new(),
+            inbuf: Vec::new(),
+            deadline: u64::MAX,
+            armed: 0,
+            close: None,
+            dirty: false,
+        }
+    }
+
+    pub(crate) fn write(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Ends the connection; the first way asked for counts, save that an
+    /// abort overrides an orderly end.
+    pub(crate) fn end(&mut self, close: Close) {
+        match (self.close, close) {
+            (None, _) | (Some(Close::Shutdown), Close::Abort | Close::Gone) => {
+                self.close = Some(close);
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn open(&self) -> bool {
+        self.close.is_none()
+    }
+}

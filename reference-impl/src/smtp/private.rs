@@ -1,0 +1,252 @@
+//! The private verbs, server's side (PROTOCOL.md).
+//!
+//! Each is one command line and one reply. All but the two of the handshake
+//! are refused with 530 to whoever has not authenticated, and then change and
+//! tell nothing.
+
+use std::fmt::Write as _;
+
+use super::auth::{self, Handshake};
+use super::server::{Challenge, Server};
+use crate::event::EventKind;
+use crate::hex;
+use crate::queue::{Offer, PeerId, Queue, Waiter};
+use crate::record::CopyKey;
+use crate::store::{DatabaseId, Seq};
+
+/// Most sequences in one line of a question or withdrawal.
+const MAX_SEQUENCES: usize = 100;
+
+impl Server {
+    pub(super) fn private(&mut self, verb: &str, rest: &str, queue: &mut Queue) {
+        let verb = verb.to_ascii_uppercase();
+        let known = matches!(
+            verb.as_str(),
+            "XPEER"
+                | "XPROVE"
+                | "XSHADOWREQUEST"
+                | "XQDISCARD"
+                | "XQCONFIRM"
+                | "XQSTATUS"
+                | "XSHADOWABORT"
+        );
+        if !known || queue.key.is_none() {
+            return self.error("500 5.5.1 Unknown command\r\n");
+        }
+        let words: Vec<&str> = rest.split(' ').filter(|word| !word.is_empty()).collect();
+        match verb.as_str() {
+            "XPEER" => return self.xpeer(&words, queue),
+            "XPROVE" => return self.xprove(&words, queue),
+            _ => {}
+        }
+        let Some((peer, database)) = self.peer else {
+            queue.counters.private_verbs_refused += 1;
+            let conn = self.link.conn.0;
+            let detail = format!("{verb} without authentication, connection {conn}");
+            queue.log(EventKind::PeerRefused, None, "", "", detail);
+            return self.error("530 5.7.0 Authentication required\r\n");
+        };
+        if self.in_transaction() {
+            return self.error("503 5.5.1 A transaction is open\r\n");
+        }
+        match verb.as_str() {
+            "XSHADOWREQUEST" => self.xshadowrequest(&words, peer, database, queue),
+            "XQDISCARD" => self.xqdiscard(&words, peer, queue),
+            "XQCONFIRM" => self.xqconfirm(&words, peer, queue),
+            "XQSTATUS" => self.xqstatus(&words, peer, queue),
+            _ => self.xshadowabort(&words, peer, database, queue),
+        }
+    }
+
+    fn syntax(&mut self) {
+        self.error("501 5.5.4 Bad arguments\r\n");
+    }
+
+    /// `XPEER <client> <server> <nonce>`
+    fn xpeer(&mut self, words: &[&str], queue: &mut Queue) {
+        let &[client, server, nonce] = words else {
+            return self.syntax();
+        };
+        let (Some(client_nonce), Some(key)) = (auth::nonce(nonce), queue.key.clone()) else {
+            return self.syntax();
+        };
+        if self.peer.is_some() {
+            return self.error("503 5.5.1 Already authenticated\r\n");
+        }
+        let configured = queue
+            .find_peer(client)
+            .filter(|peer| queue.peers[*peer].host.is_some());
+        let ours = server.eq_ignore_ascii_case(&queue.config.name);
+        let Some(peer) = configured.filter(|_| ours) else {
+            let detail = format!("XPEER {client} {server}: not a pair of this cluster");
+            queue.log(EventKind::PeerRefused, None, "", client, detail);
+            return self.error("535 5.7.8 Not a peer\r\n");
+        };
+        let server_nonce = queue.rng.bytes();
+        let handshake = Handshake {
+            client,
+            server: &queue.config.name,
+            client_nonce: &client_nonce,
+            server_nonce: &server_nonce,
+        };
+        let reply = format!(
+            "250 2.7.0 {} {} {}\r\n",
+            queue.config.name,
+            hex::encode(&server_nonce),
+            key.server_proof(&handshake)
+        );
+        self.link.write(&reply);
+        self.challenge = Some(Challenge {
+            peer,
+            name: client.to_owned(),
+            client_nonce,
+            server_nonce,
+        });
+    }
+
+    /// `XPROVE <proof> <database> <boot>`
+    fn xprove(&mut self, words: &[&str], queue: &mut Queue) {
+        // One try for each challenge.
+        let (Some(challenge), Some(key)) = (self.challenge.take(), queue.key.clone()) else {
+            return self.error("503 5.5.1 XPEER first\r\n");
+        };
+        let &[proof, database, boot] = words else {
+            return self.syntax();
+        };
+        let (Some(id), Ok(number)) = (database_id(database), boot.parse::<u32>()) else {
+            return self.syntax();
+        };
+        let handshake = Handshake {
+            client: &challenge.name,
+            server: &queue.config.name,
+            client_nonce: &challenge.client_nonce,
+            server_nonce: &challenge.server_nonce,
+        };
+        if !key.client_proved(&handshake, &format!("{database} {boot}"), proof) {
+            let detail = "wrong proof".to_owned();
+            queue.log(EventKind::PeerRefused, None, "", &challenge.name, detail);
+            return self.error("535 5.7.8 Authentication failed\r\n");
+        }
+        self.peer = Some((challenge.peer, id));
+        queue.contact(challenge.peer, id, number);
+        let reply = format!("250 2.7.0 {} {}\r\n", queue.database, queue.boot);
+        self.link.write(&reply);
+    }
+
+    /// `XSHADOWREQUEST <sequence> <arrival>`
+    fn xshadowrequest(
+        &mut self,
+        words: &[&str],
+        peer: PeerId,
+        database: DatabaseId,
+        queue: &mut Queue,
+    ) {
+        if !queue.config.shadow_redundancy_enabled {
+            return self.error("502 5.5.1 Shadow redundancy is disabled\r\n");
+        }
+        let &[sequence, arrival] = words else {
+            return self.syntax();
+        };
+        let (Some(sequence), Ok(arrival)) = (number(sequence), arrival.parse::<u64>()) else {
+            return self.syntax();
+        };
+        let offer = Offer {
+            peer,
+            key: CopyKey { database, sequence },
+            arrival,
+        };
+        if !queue.may_hold(&offer) {
+            return self.error("550 5.7.0 This message is done with\r\n");
+        }
+        self.offer = Some(offer);
+        self.link.write("250 2.7.0 Send the copy\r\n");
+    }
+
+    /// `XQDISCARD`
+    fn xqdiscard(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+        if !words.is_empty() {
+            return self.syntax();
+        }
+        let (sequences, more) = queue.report(peer);
+        let mut reply = String::new();
+        for line in sequences.chunks(24) {
+            reply.push_str("250-2.0.0");
+            for sequence in line {
+                let _ = write!(reply, " {sequence:x}");
+            }
+            reply.push_str("\r\n");
+        }
+        self.token = self.token.wrapping_add(1);
+        let _ = write!(
+            reply,
+            "250 2.0.0 count={} token={} more={}\r\n",
+            sequences.len(),
+            self.token,
+            u8::from(more)
+        );
+        self.reported = sequences;
+        self.link.write(&reply);
+    }
+
+    /// `XQCONFIRM <token>`
+    fn xqconfirm(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+        let &[token] = words else {
+            return self.syntax();
+        };
+        if token.parse() != Ok(self.token) {
+            return self.error("501 5.5.4 Not the token of the last report\r\n");
+        }
+        let sequences = std::mem::take(&mut self.reported);
+        queue.confirmed(peer, &sequences);
+        self.link.write("250 2.0.0 Forgotten\r\n");
+    }
+
+    /// `XQSTATUS <sequence>…`
+    fn xqstatus(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+        let Some(sequences) = numbers(words) else {
+            return self.syntax();
+        };
+        let mut reply = "250 2.0.0 unknown".to_owned();
+        for sequence in queue.unknown_to_us(peer, &sequences) {
+            let _ = write!(reply, " {sequence:x}");
+        }
+        reply.push_str("\r\n");
+        self.link.write(&reply);
+    }
+
+    /// `XSHADOWABORT <sequence>…`
+    fn xshadowabort(
+        &mut self,
+        words: &[&str],
+        peer: PeerId,
+        database: DatabaseId,
+        queue: &mut Queue,
+    ) {
+        let Some(sequences) = numbers(words) else {
+            return self.syntax();
+        };
+        let (record, taken): (Seq, usize) = queue.withdrawn_by(peer, database, &sequences);
+        self.block();
+        let reply = format!("250 2.0.0 taken-over={taken}\r\n");
+        queue.wait(record, Waiter::Answer(self.link.conn, reply));
+    }
+}
+
+/// A sequence: 1 to 16 hexadecimal digits.
+pub(super) fn number(text: &str) -> Option<u64> {
+    let good = (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    good.then(|| u64::from_str_radix(text, 16).ok())?
+}
+
+fn numbers(words: &[&str]) -> Option<Vec<u64>> {
+    if words.is_empty() || words.len() > MAX_SEQUENCES {
+        return None;
+    }
+    words.iter().map(|word| number(word)).collect()
+}
+
+/// A database ID: 32 hexadecimal digits.
+pub(super) fn database_id(text: &str) -> Option<DatabaseId> {
+    let bytes: [u8; 16] = hex::decode(text)?.try_into().ok()?;
+    Some(DatabaseId(u128::from_be_bytes(bytes)))
+}

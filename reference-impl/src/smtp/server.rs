@@ -1,0 +1,577 @@
+//! The server's side of a session (RFC 5321), one command after the other.
+//!
+//! While an end of data waits for the disk or a copy, the session takes no
+//! further command: what was pipelined behind it stays in the buffer, so that
+//! replies keep the order of commands.
+
+use std::net::IpAddr;
+
+use super::address::{self, BadParam};
+use super::auth::Nonce;
+use super::data::DataScanner;
+use super::link::{Close, Link};
+use crate::date::Date;
+use crate::io::ConnId;
+use crate::queue::{Offer, PeerId, Queue, header, name_of};
+use crate::record::{EIGHT_BIT, Envelope, UTF8};
+
+/// Longest command line with its CRLF.
+const MAX_LINE: usize = 2048;
+/// Bytes that a client may send ahead of our replies: a full pipelined group
+/// of the largest number of recipients fits in.
+const MAX_AHEAD: usize = 4 << 20;
+/// Bytes of envelope in one transaction, bounded by what a record header may
+/// hold.
+const MAX_ENVELOPE: usize = 512 << 10;
+/// Errors after which a client is sent away.
+const MAX_ERRORS: u32 = 100;
+/// Hops after which a message is taken to loop (RFC 5321 6.3).
+const MAX_HOPS: usize = 100;
+
+/// What the session takes next.
+#[derive(Debug)]
+enum Mode {
+    /// Nothing: the node is not ready to greet.
+    Waiting,
+    Command,
+    /// The rest of a line that was too long.
+    Skip,
+    Data(Box<Data>),
+    /// Nothing: an answer is due first.
+    Blocked,
+}
+
+/// A message being received.
+#[derive(Debug)]
+struct Data {
+    scanner: DataScanner,
+    body: Vec<u8>,
+    sequence: u64,
+    /// Length of the trace field before the content.
+    traced: usize,
+    /// Bytes booked in the budget.
+    booked: usize,
+    /// Why the message is refused in the end; its bytes are dropped.
+    refusal: Option<&'static str>,
+}
+
+/// A transaction.
+#[derive(Debug, Default)]
+struct Transaction {
+    envelope: Envelope,
+    /// Bytes of the envelope.
+    bytes: usize,
+    declared: u64,
+    /// It is a copy for an authenticated peer.
+    offer: Option<Offer>,
+}
+
+/// An unfinished authentication.
+#[derive(Debug)]
+pub(super) struct Challenge {
+    pub(super) peer: PeerId,
+    /// The name as the client wrote it.
+    pub(super) name: String,
+    pub(super) client_nonce: Nonce,
+    pub(super) server_nonce: Nonce,
+}
+
+/// One session of a client with us.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) link: Link,
+    ip: IpAddr,
+    mode: Mode,
+    started: u64,
+    helo: Option<Box<str>>,
+    extended: bool,
+    relay: bool,
+    errors: u32,
+    transaction: Option<Transaction>,
+    /// The peer that authenticated, and its database.
+    pub(super) peer: Option<(PeerId, crate::store::DatabaseId)>,
+    pub(super) challenge: Option<Challenge>,
+    /// What the next MAIL begins to copy.
+    pub(super) offer: Option<Offer>,
+    /// The notifications last reported, and the token that confirms them.
+    pub(super) reported: Vec<u64>,
+    pub(super) token: u32,
+    /// The node is draining: 421 as soon as nothing is under way.
+    leaving: bool,
+}
+
+impl Server {
+    pub(crate) fn new(conn: ConnId, ip: IpAddr, queue: &Queue) -> Self {
+        let ip = ip.to_canonical();
+        Self {
+            link: Link::new(conn),
+            ip,
+            mode: Mode::Waiting,
+            started: queue.now.mono,
+            helo: None,
+            extended: false,
+            relay: queue.config.relay_from.iter().any(|net| net.contains(ip)),
+            errors: 0,
+            transaction: None,
+            peer: None,
+            challenge: None,
+            offer: None,
+            reported: Vec::new(),
+            token: 0,
+            leaving: false,
+        }
+    }
+
+    /// Greets, and takes what the client sent early.
+    pub(crate) fn greet(&mut self, queue: &mut Queue) {
+        if !matches!(self.mode, Mode::Waiting) {
+            return;
+        }
+        self.mode = Mode::Command;
+        let line = format!("220 {} ESMTP mailproof-node\r\n", queue.config.name);
+        self.link.write(&line);
+        self.touch(queue);
+        self.resume(queue);
+    }
+
+    /// Refuses the connection.
+    pub(crate) fn turn_away(&mut self, queue: &Queue, why: &str) {
+        let line = format!("421 4.3.2 {} {why}\r\n", queue.config.name);
+        self.link.write(&line);
+        self.link.end(Close::Shutdown);
+    }
+
+    /// Takes bytes.
+    pub(crate) fn bytes(&mut self, data: &[u8], queue: &mut Queue) {
+        self.touch(queue);
+        if self.link.inbuf.is_empty() {
+            let used = self.consume(data, queue);
+            self.link.inbuf.extend_from_slice(&data[used..]);
+        } else {
+            self.link.inbuf.extend_from_slice(data);
+            self.resume(queue);
+        }
+        if self.link.inbuf.len() > MAX_AHEAD {
+            // No client may send that much before it has seen replies.
+            self.gone(queue);
+            self.link.end(Close::Abort);
+        }
+    }
+
+    fn resume(&mut self, queue: &mut Queue) {
+        let mut buffer = std::mem::take(&mut self.link.inbuf);
+        let used = self.consume(&buffer, queue);
+        buffer.drain(..used);
+        self.link.inbuf = buffer;
+    }
+
+    /// The answer that the session was blocked for.
+    pub(crate) fn answer(&mut self, reply: &str, queue: &mut Queue) {
+        if !matches!(self.mode, Mode::Blocked) {
+            return;
+        }
+        self.link.write(reply);
+        self.mode = Mode::Command;
+        self.touch(queue);
+        if self.leaving {
+            return self.leave(queue);
+        }
+        self.resume(queue);
+    }
+
+    /// The node drains: between transactions the session ends now, else when
+    /// the answer to the one under way is out.
+    pub(crate) fn leave(&mut self, queue: &Queue) {
+        self.leaving = true;
+        if !matches!(self.mode, Mode::Blocked | Mode::Data(_)) {
+            self.turn_away(queue, "is shutting down");
+        }
+    }
+
+    /// The time limit passed.
+    pub(crate) fn timeout(&mut self, queue: &mut Queue) {
+        self.gone(queue);
+        self.turn_away(queue, "waited too long");
+    }
+
+    /// The connection is over: gives back what is booked.
+    pub(crate) fn gone(&mut self, queue: &mut Queue) {
+        if let Mode::Data(data) = &self.mode {
+            queue.free(data.booked);
+        }
+        self.mode = Mode::Blocked;
+    }
+
+    /// Starts the idle time anew; the age limit stays, save for peers.
+    fn touch(&mut self, queue: &Queue) {
+        let idle = queue.later(queue.config.connection_inactivity_timeout);
+        let age = queue.later(queue.config.connection_timeout) - queue.now.mono;
+        self.link.deadline = match self.peer {
+            Some(_) => idle,
+            None => idle.min(self.started.saturating_add(age)),
+        };
+    }
+
+    /// Takes as much of `data` as there is to be taken now; says how much.
+    fn consume(&mut self, data: &[u8], queue: &mut Queue) -> usize {
+        let mut at = 0;
+        while at < data.len() && self.link.open() {
+            let rest = &data[at..];
+            match &mut self.mode {
+                Mode::Waiting | Mode::Blocked => break,
+                Mode::Data(_) => at += self.content(rest, queue),
+                Mode::Skip => match memchr::memchr(b'\n', rest) {
+                    None => at = data.len(),
+                    Some(end) => {
+                        at += end + 1;
+                        self.mode = Mode::Command;
+                        self.error("500 5.5.2 Line too long\r\n");
+                    }
+                },
+                Mode::Command => match memchr::memchr(b'\n', rest) {
+                    Some(end) if end < MAX_LINE => {
+                        at += end + 1;
+                        self.line(&rest[..end], queue);
+                    }
+                    None if rest.len() < MAX_LINE => break,
+                    _ => self.mode = Mode::Skip,
+                },
+            }
+        }
+        if matches!(self.mode, Mode::Blocked) {
+            // Waiting for our own disk or peers is not the client's idleness.
+            self.link.deadline = u64::MAX;
+        }
+        at
+    }
+
+    pub(super) fn error(&mut self, reply: &str) {
+        self.link.write(reply);
+        self.errors += 1;
+        if self.errors >= MAX_ERRORS {
+            self.link.write("421 4.7.0 Too many errors\r\n");
+            self.link.end(Close::Shutdown);
+        }
+    }
+
+    /// Takes one line, without its LF.
+    fn line(&mut self, line: &[u8], queue: &mut Queue) {
+        if let Some((peer, _)) = self.peer {
+            queue.heard(peer);
+        }
+        let Some(line) = line.strip_suffix(b"\r") else {
+            return self.error("500 5.5.2 A line must end in CRLF\r\n");
+        };
+        let text = match std::str::from_utf8(line) {
+            Ok(text) if !text.contains(['\r', '\0']) => text,
+            _ => return self.error("500 5.5.2 Invalid characters\r\n"),
+        };
+        let (verb, rest) = match text.split_once(' ') {
+            Some((verb, rest)) => (verb, rest),
+            None => (text, ""),
+        };
+        let bare = rest.trim_matches(' ').is_empty();
+        let is = |name: &str| verb.eq_ignore_ascii_case(name);
+        if is("MAIL") {
+            self.mail(rest, queue);
+        } else if is("RCPT") {
+            self.rcpt(rest, queue);
+        } else if is("DATA") {
+            self.data(bare, queue);
+        } else if is("EHLO") {
+            self.hello(rest, true, queue);
+        } else if is("HELO") {
+            self.hello(rest, false, queue);
+        } else if is("RSET") {
+            if bare {
+                self.reset();
+                self.link.write("250 2.0.0 Reset\r\n");
+            } else {
+                self.error("501 5.5.4 RSET takes no argument\r\n");
+            }
+        } else if is("NOOP") {
+            self.link.write("250 2.0.0 Ok\r\n");
+        } else if is("QUIT") {
+            if bare {
+                self.link.write("221 2.0.0 Bye\r\n");
+                self.link.end(Close::Shutdown);
+            } else {
+                self.error("501 5.5.4 QUIT takes no argument\r\n");
+            }
+        } else if is("VRFY") {
+            self.link.write("252 2.5.0 Send mail and see\r\n");
+        } else if is("HELP") {
+            self.link.write("214 2.0.0 See RFC 5321\r\n");
+        } else if is("EXPN") {
+            self.error("502 5.5.1 Not implemented\r\n");
+        } else if verb.len() > 2 && (verb.starts_with(['X', 'x'])) {
+            self.private(verb, rest, queue);
+        } else {
+            self.error("500 5.5.1 Unknown command\r\n");
+        }
+    }
+
+    fn reset(&mut self) {
+        self.transaction = None;
+        self.offer = None;
+    }
+
+    fn hello(&mut self, name: &str, extended: bool, queue: &Queue) {
+        let name = name.trim_matches(' ');
+        let good = !name.is_empty()
+            && name.len() <= 255
+            && name.bytes().all(|b| {
+                b.is_ascii_graphic()
+                    && !matches!(b, b'(' | b')' | b'<' | b'>' | b';' | b'"' | b'\\')
+            });
+        if !good {
+            return self.error("501 5.5.4 A domain or address literal is needed\r\n");
+        }
+        self.reset();
+        self.challenge = None;
+        self.helo = Some(name.into());
+        self.extended = extended;
+        let config = &queue.config;
+        if !extended {
+            let line = format!("250 {}\r\n", config.name);
+            return self.link.write(&line);
+        }
+        let lines = format!(
+            "250-{}\r\n250-SIZE {}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
+            config.name, config.max_message_bytes
+        );
+        self.link.write(&lines);
+        if config.shadow_redundancy_enabled && queue.key.is_some() {
+            self.link
+                .write("250-ENHANCEDSTATUSCODES\r\n250 XSHADOWREQUEST\r\n");
+        } else {
+            self.link.write("250 ENHANCEDSTATUSCODES\r\n");
+        }
+    }
+
+    fn mail(&mut self, rest: &str, queue: &Queue) {
+        if self.helo.is_none() {
+            return self.error("503 5.5.1 EHLO first\r\n");
+        }
+        if self.transaction.is_some() {
+            return self.error("503 5.5.1 A transaction is open\r\n");
+        }
+        let Some(path) = keyword(rest, "FROM:").and_then(address::path) else {
+            return self.error("501 5.5.4 Syntax: MAIL FROM:<address>\r\n");
+        };
+        let params = match address::mail_params(path.params) {
+            Ok(params) if self.extended || path.params.is_empty() => params,
+            Ok(_) | Err(BadParam::Unknown) => {
+                return self.error("555 5.5.4 Unknown parameter\r\n");
+            }
+            Err(BadParam::Syntax) => return self.error("501 5.5.4 Bad parameter\r\n"),
+        };
+        if !path.address.is_ascii() && !params.utf8 {
+            return self.error("553 5.6.7 A UTF-8 address needs SMTPUTF8\r\n");
+        }
+        let declared = params.size.unwrap_or(0);
+        if declared > queue.config.max_message_bytes {
+            return self.error("552 5.3.4 Message too big\r\n");
+        }
+        if queue.body_bytes.saturating_add(declared) > queue.config.body_budget_bytes {
+            return self.link.write("452 4.3.1 Out of memory for messages\r\n");
+        }
+        let mut flags = 0;
+        if params.eight_bit {
+            flags |= EIGHT_BIT;
+        }
+        if params.utf8 {
+            flags |= UTF8;
+        }
+        self.transaction = Some(Transaction {
+            envelope: Envelope {
+                flags,
+                sender: path.address.into(),
+                recipients: Vec::new(),
+            },
+            bytes: path.address.len(),
+            declared,
+            offer: self.offer.take(),
+        });
+        self.link.write("250 2.1.0 Sender ok\r\n");
+    }
+
+    fn rcpt(&mut self, rest: &str, queue: &Queue) {
+        let Some(transaction) = &mut self.transaction else {
+            return self.error("503 5.5.1 MAIL first\r\n");
+        };
+        let parsed = keyword(rest, "TO:").and_then(address::path);
+        let Some(path) = parsed.filter(|path| !path.address.is_empty()) else {
+            return self.error("501 5.5.4 Syntax: RCPT TO:<address>\r\n");
+        };
+        if !path.params.is_empty() {
+            return self.error("555 5.5.4 Unknown parameter\r\n");
+        }
+        if !path.address.is_ascii() && transaction.envelope.flags & UTF8 == 0 {
+            return self.error("553 5.6.7 A UTF-8 address needs SMTPUTF8\r\n");
+        }
+        // Where a local-part stands alone it is Postmaster's (RFC 5321 4.5.1).
+        let (local, domain) = address::split(path.address);
+        if domain.is_none() && !local.eq_ignore_ascii_case("postmaster") {
+            return self.error("553 5.1.3 A domain is needed\r\n");
+        }
+        if transaction.offer.is_none() {
+            if !queue.routes.is_local(path.address)
+                && !self.relay
+                && self.peer.is_none()
+                && domain.is_some()
+            {
+                return self.error("550 5.7.1 Relaying denied\r\n");
+            }
+            if queue.routes.find(path.address).is_none() {
+                return self.error("550 5.1.2 No route to this domain\r\n");
+            }
+        }
+        let bytes = transaction.bytes + path.address.len() + 2;
+        let count = transaction.envelope.recipients.len();
+        if count >= queue.config.max_recipients as usize || bytes > MAX_ENVELOPE {
+            return self.link.write("452 4.5.3 Too many recipients\r\n");
+        }
+        transaction.bytes = bytes;
+        transaction.envelope.recipients.push(path.address.into());
+        self.link.write("250 2.1.5 Recipient ok\r\n");
+    }
+
+    fn data(&mut self, bare: bool, queue: &mut Queue) {
+        if !bare {
+            return self.error("501 5.5.4 DATA takes no argument\r\n");
+        }
+        let Some(transaction) = &self.transaction else {
+            return self.error("503 5.5.1 MAIL first\r\n");
+        };
+        if transaction.envelope.recipients.is_empty() {
+            return self.error("503 5.5.1 No valid recipients\r\n");
+        }
+        let expected = usize::try_from(transaction.declared)
+            .unwrap_or(0)
+            .min(1 << 20);
+        let sequence = queue.sequence();
+        let mut body = Vec::with_capacity((expected + 512).max(2048));
+        if transaction.offer.is_none() {
+            self.trace(sequence, &mut body, queue);
+        }
+        let booked = body.len();
+        if !queue.reserve(booked) {
+            return self.link.write("452 4.3.1 Out of memory for messages\r\n");
+        }
+        self.mode = Mode::Data(Box::new(Data {
+            scanner: DataScanner::new(),
+            traced: body.len(),
+            body,
+            sequence,
+            booked,
+            refusal: None,
+        }));
+        self.link.write("354 Go on, end with a dot\r\n");
+    }
+
+    /// Our trace field (RFC 5321 4.4).
+    fn trace(&self, sequence: u64, body: &mut Vec<u8>, queue: &Queue) {
+        use std::io::Write as _;
+        let utf8 = self
+            .transaction
+            .as_ref()
+            .is_some_and(|t| t.envelope.flags & UTF8 != 0);
+        let with = match (self.extended, utf8) {
+            (true, true) => "UTF8SMTP",
+            (true, false) => "ESMTP",
+            _ => "SMTP",
+        };
+        let ipv6 = if self.ip.is_ipv6() { "IPv6:" } else { "" };
+        // Writing to a vector cannot fail.
+        let _ = write!(
+            body,
+            "Received: from {} ([{ipv6}{}])\r\n\tby {} with {with} id {};\r\n\t{}\r\n",
+            self.helo.as_deref().unwrap_or("unknown"),
+            self.ip,
+            queue.config.name,
+            name_of(sequence),
+            Date(queue.now.wall)
+        );
+    }
+
+    /// Takes content; says how much of `data` was used.
+    fn content(&mut self, data: &[u8], queue: &mut Queue) -> usize {
+        let Mode::Data(state) = &mut self.mode else {
+            return 0;
+        };
+        let (used, ended) = state.scanner.push(data, &mut state.body);
+        let limit = usize::try_from(queue.config.max_message_bytes).unwrap_or(usize::MAX);
+        if state.refusal.is_none() {
+            let grown = state.body.len() - state.booked;
+            if state.body.len() - state.traced > limit {
+                state.refusal = Some("552 5.3.4 Message too big\r\n");
+            } else if !queue.reserve(grown) {
+                state.refusal = Some("452 4.3.1 Out of memory for messages\r\n");
+            } else {
+                state.booked += grown;
+            }
+        }
+        if state.refusal.is_some() {
+            queue.free(std::mem::take(&mut state.booked));
+            state.body.clear();
+            state.traced = 0;
+        }
+        if ended {
+            self.end_of_data(queue);
+        }
+        used
+    }
+
+    fn end_of_data(&mut self, queue: &mut Queue) {
+        let Mode::Data(data) = std::mem::replace(&mut self.mode, Mode::Blocked) else {
+            return;
+        };
+        let transaction = self.transaction.take().unwrap_or_default();
+        let content = &data.body[data.traced..];
+        let refusal = if data.refusal.is_some() {
+            data.refusal
+        } else if data.scanner.bare() {
+            Some("554 5.6.0 The message contains a bare CR or LF\r\n")
+        } else if transaction.offer.is_none() && header::hops(content) >= MAX_HOPS {
+            Some("554 5.4.6 Too many hops\r\n")
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            queue.free(data.booked);
+            queue.counters.refused += 1;
+            self.mode = Mode::Command;
+            self.error(refusal);
+            if self.leaving {
+                self.leave(queue);
+            }
+            return;
+        }
+        let mut envelope = transaction.envelope;
+        if !content.is_ascii() {
+            envelope.flags |= EIGHT_BIT;
+        }
+        match transaction.offer {
+            Some(offer) => queue.hold(self.link.conn, offer, envelope, data.body),
+            None => queue.submit(self.link.conn, data.sequence, envelope, data.body),
+        }
+    }
+
+    /// Waits for an answer that comes later.
+    pub(super) fn block(&mut self) {
+        self.mode = Mode::Blocked;
+    }
+
+    /// Whether a transaction is open.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+}
+
+/// What follows `keyword` in `text`, in any case.
+fn keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
+    let head = text.get(..keyword.len())?;
+    head.eq_ignore_ascii_case(keyword)
+        .then(|| &text[keyword.len()..])
+}
