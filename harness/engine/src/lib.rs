@@ -1,4 +1,7 @@
 //! The worlds that a scenario runs in.
 
 pub mod link;
+pub mod mailbox;
 pub mod process;
+pub mod topology;
+pub mod workload;
