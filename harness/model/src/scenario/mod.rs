@@ -6,6 +6,7 @@
 mod lint;
 mod parse;
 mod phase;
+mod schema;
 mod span;
 mod text;
 mod windows;
@@ -13,17 +14,19 @@ mod windows;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use lint::{check, lint, lint_all};
 pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
+pub use schema::schema;
 pub use span::{Inequality, Span, SpanError, Times};
 
 use crate::party::{Link, NameError, Party};
 
 /// One scenario: a cluster, a workload, what breaks, what is expected.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
     /// `family/name`, unique over all scenarios.
@@ -57,15 +60,17 @@ pub struct Scenario {
 }
 
 /// The cluster of a scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Cluster {
     /// Transport nodes, `n1`…; 1 to 50.
     #[serde(default = "three")]
+    #[schemars(range(min = 1, max = 50))]
     pub nodes: u16,
     /// Nodes of the target that own mailboxes, `m1`…; with none, mail ends
     /// in the harness's mailbox `mb`. 0 to 10.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
     pub stores: u16,
 }
 
@@ -84,7 +89,7 @@ impl Default for Cluster {
 
 /// Times of a scenario on real engines; `sim` uses them too unless the plan
 /// says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Time {
     /// How often a shadow holder polls.
@@ -110,10 +115,11 @@ pub struct Time {
 }
 
 /// The mail of a scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Workload {
     /// How many messages; at least 1.
+    #[schemars(range(min = 1, max = 10000000))]
     pub messages: u32,
     /// Size of each message, drawn evenly.
     #[serde(default)]
@@ -126,6 +132,7 @@ pub struct Workload {
     pub sender: Sender,
     /// Sessions that send at the same time; 1 to 256.
     #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 256))]
     pub sessions: u16,
     /// Which node a session talks to.
     #[serde(default)]
@@ -137,7 +144,7 @@ fn four() -> u16 {
 }
 
 /// What the sender does after an attempt that did not end in a 250.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sender {
     /// As an MTA: it keeps the message and tries again, each time with the
@@ -221,7 +228,7 @@ impl Default for Size {
 
 /// One step. Steps begin one after another; a step that waits for its trigger
 /// holds up those after it, what a fault does later (`after`, `for`) does not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Step {
     /// Kill a node's whole process tree; its disk stays.
@@ -244,7 +251,7 @@ pub enum Step {
 }
 
 /// A fault that ends a node's life.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NodeFault {
     /// Which node.
@@ -260,7 +267,7 @@ pub struct NodeFault {
 }
 
 /// A pause of a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pause {
     /// Which node.
@@ -273,7 +280,7 @@ pub struct Pause {
 }
 
 /// A fault on a link.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LinkFault {
     /// When: a point in the dialogue, which also names the link; or any
@@ -291,7 +298,7 @@ pub struct LinkFault {
 
 /// What a link does. Byte positions and counts are of the direction that the
 /// phase belongs to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum LinkAct {
     /// Keep the byte that the point is about, and all after it, for the
@@ -319,7 +326,7 @@ pub enum LinkAct {
 }
 
 /// A wait.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Wait {
     /// For what.
@@ -329,7 +336,7 @@ pub struct Wait {
 }
 
 /// What a wait waits for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Until {
     /// Mail accepted by a broken node was delivered by another.
@@ -378,7 +385,7 @@ pub enum Trigger {
 }
 
 /// A point in the dialogue on a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Point {
     /// Which link.
@@ -387,6 +394,7 @@ pub struct Point {
     pub phase: String,
     /// Which passage of it, counted from 1 over all connections of the link.
     #[serde(default = "one")]
+    #[schemars(range(min = 1))]
     pub nth: u32,
 }
 
@@ -395,7 +403,7 @@ fn one() -> u32 {
 }
 
 /// Whether and how a node comes back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Back {
     /// With the store it had.
@@ -408,7 +416,7 @@ pub enum Back {
 }
 
 /// What must hold at the end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Expect {
     /// How often each accepted recipient must be delivered.
@@ -432,7 +440,7 @@ pub struct Expect {
 }
 
 /// How often each accepted recipient must be delivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Delivered {
     /// At least once, and no copy without a licence. At level `mailbox` no
@@ -446,7 +454,7 @@ pub enum Delivered {
 }
 
 /// Where delivery is judged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
     /// What the last next hop took.
@@ -458,7 +466,7 @@ pub enum Level {
 
 /// A stretch of behaviour that a scenario exists to reach. A run that never
 /// got there proves nothing (INCONCLUSIVE).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Window {
     /// A node delivered mail that another node had accepted, after a fault.
