@@ -6,7 +6,9 @@ use mailproof_model::drive::DriveError;
 use mailproof_model::event::Event;
 use mailproof_model::history::Seal;
 use mailproof_model::plan::Plan;
+use mailproof_model::target::TargetFile;
 
+use crate::cli::Engine;
 use crate::interrupt::Interrupt;
 use crate::job::Job;
 
@@ -41,4 +43,10 @@ pub(crate) fn carry_out(
         "the engine {} is not built yet",
         job.engine.name()
     )))
+}
+
+/// Why an engine cannot carry a plan out, if it cannot.
+pub(crate) fn refusal(engine: Engine, plan: &Plan, target: &TargetFile) -> Option<String> {
+    let _ = (plan, target);
+    Some(format!("the engine {} is not built yet", engine.name()))
 }

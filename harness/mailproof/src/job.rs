@@ -115,12 +115,6 @@ impl Outcome {
             Became::Unrun { line, .. } => (**line).clone(),
         }
     }
-
-    /// Whether the times did not hold on this machine, so that running it
-    /// again may tell more.
-    pub(crate) fn worth_again(&self) -> bool {
-        self.verdict() == Verdict::Inconclusive && self.judgement().is_some_and(|j| j.times_broken)
-    }
 }
 
 impl Job {
@@ -140,6 +134,22 @@ impl Job {
                 .or_else(|| panic.downcast_ref::<&str>().copied())
                 .unwrap_or("no message");
             self.unrun(extra, Verdict::Error, format!("a bug in mailproof: {what}"))
+        })
+    }
+
+    /// The job once more, into a directory beside the first, if the times did
+    /// not hold on this machine.
+    pub(crate) fn again_after(&self, first: &Outcome) -> Option<Self> {
+        let worth = self.engine == Engine::Process
+            && first.verdict() == Verdict::Inconclusive
+            && first.judgement().is_some_and(|j| j.times_broken);
+        worth.then(|| {
+            let mut dir = self.dir.clone().into_os_string();
+            dir.push("-again");
+            Self {
+                dir: dir.into(),
+                ..self.clone()
+            }
         })
     }
 

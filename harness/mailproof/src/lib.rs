@@ -2,7 +2,7 @@
 //! and accounts for every recipient of every message.
 //!
 //! This crate is the `mailproof` command, and the facade for those who run
-//! scenarios from `cargo test`: see [`run_scenario`].
+//! scenarios from `cargo test`: see [`Harness`] and [`run_scenario`].
 
 mod check;
 mod cli;
@@ -12,6 +12,7 @@ mod engines;
 mod examine;
 mod exit_code;
 mod explain;
+mod facade;
 mod interrupt;
 mod job;
 mod json;
@@ -27,11 +28,14 @@ mod selection;
 mod source;
 mod target_choice;
 
+use std::process::{ExitCode, Termination};
+
 use clap::{CommandFactory, FromArgMatches};
 
 pub use cli::Engine;
 pub use context::{Extra, ExtraCommand};
 pub use exit_code::Exit;
+pub use facade::{Harness, faults, helper, run_scenario};
 pub use job::{Job, Outcome};
 pub use library::{Carried, scenario, scenarios, targets};
 pub use seeds::Seeds;
@@ -42,12 +46,28 @@ pub use mailproof_model::scenario::Scenario;
 pub use mailproof_model::verdict::{Judgement, Verdict};
 
 use cli::{Cli, Command};
+use console::Console;
 use context::Context;
 
 /// The command: reads the arguments of the process, does what they ask, and
 /// says how it went. `extra` is what `mailproof-selftest` adds.
 #[must_use]
-pub fn main_with(extra: Extra) -> Exit {
+pub fn main_with(extra: Extra) -> ExitCode {
+    let helper = std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == mailproof_engine::process::SUBCOMMAND);
+    if helper {
+        return mailproof_engine::process::reaper_main();
+    }
+    command(extra).report()
+}
+
+/// Says something to people, on standard error.
+pub fn say(text: &str) {
+    Console::new().say(text);
+}
+
+fn command(extra: Extra) -> Exit {
     let mut command = Cli::command().name(extra.program).bin_name(extra.program);
     for more in &extra.commands {
         command = command.subcommand(clap::Command::new(more.name).about(more.about));

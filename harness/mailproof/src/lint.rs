@@ -1,9 +1,11 @@
 //! `mailproof lint`: what is wrong with scenario files, without running any.
 
+use mailproof_model::scenario;
+
 use crate::cli::LintArgs;
 use crate::context::Context;
 use crate::exit_code::Exit;
-use crate::{library, source};
+use crate::library;
 
 pub(crate) fn lint(context: &Context, args: &LintArgs) -> Exit {
     let console = &context.console;
@@ -24,12 +26,13 @@ pub(crate) fn lint(context: &Context, args: &LintArgs) -> Exit {
         }
     }
     let read = files.len();
-    for (file, text) in files {
-        if let Err(found) = source::read(&file, &text) {
-            problems += found.len();
-            for problem in &found {
-                console.diagnostic(problem);
-            }
+    let texts = files
+        .iter()
+        .map(|(file, text)| (file.as_str(), text.as_str()));
+    if let Err(found) = scenario::lint_all(texts) {
+        problems += found.len();
+        for problem in &found {
+            console.diagnostic(problem);
         }
     }
     let files = match read {

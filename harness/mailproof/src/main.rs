@@ -1,7 +1,9 @@
 //! The `mailproof` command.
 
-use mailproof::{Exit, Extra};
+use std::process::ExitCode;
 
-fn main() -> Exit {
+use mailproof::Extra;
+
+fn main() -> ExitCode {
     mailproof::main_with(Extra::default())
 }

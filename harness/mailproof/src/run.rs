@@ -216,11 +216,9 @@ fn carry_out(
 /// hold.
 fn one(context: &Context, interrupt: &Interrupt, job: &Job, name: &str) -> Outcome {
     let first = shown(context, interrupt, job, name);
-    if job.engine != Engine::Process || !first.worth_again() || interrupt.asked() {
+    let Some(again) = job.again_after(&first).filter(|_| !interrupt.asked()) else {
         return first;
-    }
-    let mut again = job.clone();
-    again.dir = appended(&job.dir, "-again");
+    };
     context.console.say(&format!(
         "again    {name}  its times did not hold on this machine; it is run once more, into {}",
         again.dir.display()
@@ -266,12 +264,6 @@ fn dir(out: &Path, id: &str, seed: Option<u64>) -> PathBuf {
         Some(seed) => format!("{id}-{seed}"),
         None => id,
     })
-}
-
-fn appended(dir: &Path, end: &str) -> PathBuf {
-    let mut name = dir.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
 }
 
 fn at_once(engine: Engine) -> usize {
@@ -367,6 +359,5 @@ mod tests {
         let out = Path::new("o");
         assert_eq!(dir(out, "smoke/a", None), Path::new("o/smoke.a"));
         assert_eq!(dir(out, "smoke/a", Some(7)), Path::new("o/smoke.a-7"));
-        assert_eq!(appended(Path::new("o/a"), "-again"), Path::new("o/a-again"));
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// At most so many seeds in one call: a typing error shall not queue up years
 /// of work.
-pub const MOST: u64 = 100_000;
+const MOST: u64 = 100_000;
 
 /// A half-open range of seeds: `A..B` is A, A+1, … B-1.
 #[derive(Clone, Debug, PartialEq, Eq)]

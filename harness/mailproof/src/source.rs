@@ -27,7 +27,7 @@ pub(crate) struct Source {
 
 /// Reads a scenario and looks for everything that is wrong with it.
 pub(crate) fn read(file: &str, text: &str) -> Result<Scenario, Vec<Diagnostic>> {
-    scenario::parse_all(file, text).map(|(scenario, _)| scenario)
+    scenario::lint(file, text)
 }
 
 /// Whether an argument names a file rather than a pattern over ids.
@@ -83,34 +83,31 @@ pub(crate) fn select(context: &Context, arguments: &[String]) -> Result<Vec<Sour
         !arguments.iter().any(|argument| argument == file)
             && library::scenarios().any(|carried| carried.path == file)
     };
-    let mut sources = Vec::new();
-    let mut broken = false;
-    for (file, text) in files {
-        match read(&file, &text) {
-            Ok(scenario) => sources.push(Source {
-                name: if carried(&file) {
-                    scenario.id.clone()
-                } else {
-                    quoted(&file)
-                },
-                scenario,
-                text,
-            }),
-            Err(problems) => {
-                broken = true;
-                for problem in &problems {
-                    context.console.diagnostic(problem);
-                }
+    let texts = files
+        .iter()
+        .map(|(file, text)| (file.as_str(), text.as_str()));
+    let scenarios = match scenario::lint_all(texts) {
+        Ok(scenarios) => scenarios,
+        Err(problems) => {
+            for problem in &problems {
+                context.console.diagnostic(problem);
             }
+            context
+                .console
+                .error("nothing was started: a scenario file is broken");
+            return Err(Exit::Usage);
         }
-    }
-    if broken {
-        context
-            .console
-            .error("nothing was started: a scenario file is broken");
-        return Err(Exit::Usage);
-    }
-    Ok(sources)
+    };
+    let source = |(scenario, (file, text)): (Scenario, (String, String))| Source {
+        name: if carried(&file) {
+            scenario.id.clone()
+        } else {
+            quoted(&file)
+        },
+        scenario,
+        text,
+    };
+    Ok(scenarios.into_iter().zip(files).map(source).collect())
 }
 
 fn add(files: &mut Vec<(String, String)>, file: &str, text: String) {

@@ -1,0 +1,79 @@
+//! Every scenario file is one test for each engine, `<engine>::<id>`, under
+//! `cargo test` and nextest alike.
+//!
+//! Whether a scenario applies is decided while the tests are listed, so that
+//! what cannot run here shows as ignored, with the reason as its kind, and
+//! never as passed.
+//!
+//! The process engine starts its helpers and nodes from the running program.
+//! That program is this test binary: `cargo test` then needs no other one, and
+//! cannot pick up a stale one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use mailproof::{Engine, Extra, Harness, Verdict};
+
+/// The seed of every test.
+const SEED: u64 = 1;
+
+fn main() -> ExitCode {
+    if let Some(done) = mailproof::helper(Extra::default) {
+        return done;
+    }
+    let mut arguments = Arguments::from_args();
+    if arguments.test_threads.is_none() {
+        // Scenarios of real processes mostly wait for timers.
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        arguments.test_threads = Some(cores * 2);
+    }
+    let harness = Harness::default();
+    let mut tests = Vec::new();
+    for scenario in mailproof::scenarios() {
+        for engine in Engine::ALL {
+            tests.push(trial(&harness, &scenario.id, engine));
+        }
+    }
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+fn trial(harness: &Harness, id: &str, engine: Engine) -> Trial {
+    let name = format!("{}::{id}", engine.name());
+    let dir = dir(id, engine);
+    match harness.job(id, "reference", engine, SEED, &[], &dir) {
+        Ok(job) => match harness.inapplicable(&job) {
+            Some(why) => Trial::test(name, || Ok(()))
+                .with_kind(why)
+                .with_ignored_flag(true),
+            None => {
+                let id = id.to_owned();
+                Trial::test(name, move || run(&id, engine, &dir))
+            }
+        },
+        Err(why) => Trial::test(name, move || Err(why.into())),
+    }
+}
+
+fn run(id: &str, engine: Engine, dir: &Path) -> Result<(), Failed> {
+    let outcome = mailproof::run_scenario(id, "reference", engine, SEED, dir)?;
+    if outcome.verdict() == Verdict::Pass {
+        // Only what went wrong is worth keeping.
+        let _ = fs::remove_dir_all(dir);
+        return Ok(());
+    }
+    Err(outcome.report().into())
+}
+
+/// A run directory that no other test and no other test run uses.
+fn dir(id: &str, engine: Engine) -> PathBuf {
+    let name = format!(
+        "{}-{}-{}",
+        engine.name(),
+        id.replace('/', "."),
+        std::process::id()
+    );
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
