@@ -32,8 +32,8 @@ pub enum Argument<'a> {
 /// Path and parameters of MAIL or RCPT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// The mailbox as sent, without angle brackets and source route; empty for
-    /// the null reverse path.
+    /// The mailbox as sent, without angle brackets, source route and spaces
+    /// around it; empty for the null reverse path.
     pub address: &'a [u8],
     /// The ESMTP parameters.
     pub params: Params<'a>,
@@ -171,7 +171,7 @@ fn envelope<'a>(rest: &'a [u8], keyword: &[u8]) -> Argument<'a> {
         return Argument::Malformed("a space must separate the path from its parameters");
     }
     Argument::Envelope(Envelope {
-        address: without_route(address),
+        address: without_route(address.trim_ascii()),
         params: Params(params.trim_ascii()),
     })
 }
@@ -229,6 +229,7 @@ mod tests {
             ),
             ("RCPT TO:<Postmaster>", "Postmaster", ""),
             ("RCPT TO: <A@b> NOTIFY=NEVER", "A@b", "NOTIFY=NEVER"),
+            ("RCPT TO:< a@b > NOTIFY=NEVER", "a@b", "NOTIFY=NEVER"),
             ("RCPT TO:a@b NOTIFY=NEVER", "a@b", "NOTIFY=NEVER"),
             ("RCPT TO:<\"a b>c\"@d> X=y", "\"a b>c\"@d", "X=y"),
             ("RCPT TO:<\"a\\\"b>\"@d>", "\"a\\\"b>\"@d", ""),

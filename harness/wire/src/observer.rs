@@ -351,8 +351,7 @@ impl Observer {
                         Due::Chunk
                     }
                 }
-                // Without a readable size nothing can follow it.
-                _ => Due::Other(verb),
+                _ => return Err(Lost::ChunkSize),
             },
             Verb::StartTls => Due::StartTls,
             Verb::Auth | Verb::Other(_) => Due::Dialogue(verb),

@@ -142,6 +142,10 @@ pub enum Lost {
     /// depends on the reply what its bytes are.
     #[error("bytes follow DATA before its reply (RFC 2920 3.1 forbids it)")]
     DataOvertaken,
+    /// BDAT whose argument cannot be read: how many octets follow depends on
+    /// who reads.
+    #[error("BDAT without a size that can be read (RFC 3030 2)")]
+    ChunkSize,
     /// The client went on, and then the server asked for a continuation line.
     #[error("{0} was answered with {1} after the client had already gone on")]
     DialogueOvertaken(Verb, u16),
