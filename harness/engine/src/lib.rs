@@ -5,3 +5,4 @@ pub mod mailbox;
 pub mod process;
 pub mod topology;
 pub mod workload;
+pub mod spool;
