@@ -128,10 +128,14 @@ fn learned(
         .fired(conn)
         .iter()
         .any(|f| f.id >= taken.id && f.at <= until);
-    let died = index
-        .outages(link.from)
-        .iter()
-        .any(|o| o.node && o.start >= taken.at && o.start <= until && died(ledger, link.from, o));
+    // Dead already when the copy was taken counts too: what it had sent was
+    // still on its way, held at a link say.
+    let died = index.outages(link.from).iter().any(|o| {
+        o.node
+            && o.start <= until
+            && o.end.is_none_or(|end| end > taken.at)
+            && died(ledger, link.from, o)
+    });
     !cut && !died
 }
 
