@@ -47,7 +47,7 @@ impl Talk {
     fn says(&mut self) -> String {
         let mut out = Vec::new();
         self.client.transmit(&mut out);
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out).expect("the client sends ASCII")
     }
 
     fn hears(&mut self, bytes: &str) {
@@ -96,7 +96,7 @@ fn refused(stage: Stage, reply: &str) -> RcptOutcome {
 }
 
 fn reply_of(text: &str) -> Reply {
-    Reply::parse(text.as_bytes()).unwrap()
+    Reply::parse(text.as_bytes()).expect("the test writes replies")
 }
 
 #[test]

@@ -254,8 +254,8 @@ fn check(plan: &Plan) {
                 sighting.end,
                 *transaction,
                 *size,
-                content.unwrap(),
-                body.unwrap(),
+                content.expect("it was asked for"),
+                body.expect("it was asked for"),
             )),
             _ => None,
         })

@@ -35,7 +35,7 @@ impl Talk {
     fn says(&mut self) -> String {
         let mut out = Vec::new();
         self.mailbox.transmit(&mut out);
-        String::from_utf8(out).unwrap()
+        String::from_utf8(out).expect("the mailbox sends ASCII")
     }
 
     /// The codes of what it says.
@@ -44,7 +44,7 @@ impl Talk {
         let last = |line: &&str| line.as_bytes()[3] != b'-';
         says.lines()
             .filter(last)
-            .map(|line| line[..3].parse().unwrap())
+            .map(|line| line[..3].parse().expect("a code begins each line"))
             .collect()
     }
 
@@ -55,7 +55,7 @@ impl Talk {
     }
 
     fn answer(&mut self, text: &str) -> Result<(), AnswerError> {
-        let reply = Reply::parse(text.as_bytes()).unwrap();
+        let reply = Reply::parse(text.as_bytes()).expect("the test writes replies");
         self.mailbox.answer(&reply, &mut self.events)
     }
 }
