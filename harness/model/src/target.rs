@@ -7,11 +7,12 @@
 //! | name | value |
 //! |---|---|
 //! | `mailproof` | path of the running command |
+//! | `programs` | directory of the programs that the harness carries |
 //! | `node`, `role` | `n1` or `m1`; `transport` or `mailbox` |
 //! | `dir`, `store` | the node's own directory; the store directory inside it |
 //! | `listen`, `address`, `port` | where to listen (`127.0.0.2:2525`), its two parts; `address` is also the one to dial from |
 //! | `peers` | the other transport nodes, each with `name` and `address` (of the link to it); empty for a node that owns mailboxes |
-//! | `next-hops` as `next_hops` | addresses of the links to where mail ends; empty for a node that owns mailboxes |
+//! | `next_hops` | addresses of the links to where mail ends; empty for a node that owns mailboxes |
 //! | `network` | the network of every party, `127.0.0.0/8` |
 //! | `domains` | domains whose mail ends in the mailbox: recipients and reverse paths |
 //! | `cluster_key` | a secret of this run, 64 hexadecimal digits |

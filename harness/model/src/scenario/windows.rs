@@ -1,7 +1,8 @@
 //! The windows a scenario exists to reach.
 
-use super::{Back, LinkAct, Scenario, Sender, Step, Times, Window};
+use super::{Back, LinkAct, Scenario, Sender, Step, Window};
 use crate::party::Party;
+use crate::planning::planned;
 
 impl Scenario {
     /// The windows that a run must have reached: those that `expect` names,
@@ -21,16 +22,12 @@ impl Scenario {
                     });
                 }
                 Step::Pause(p) => {
-                    // With the takeover time in its own span, or longer in
-                    // plain figures.
-                    let none = Times::new();
-                    let takeover = self.time.takeover.as_ref();
-                    let long = p.lasts.names().any(|n| n == "takeover")
-                        || takeover
-                            .and_then(|t| {
-                                Some((p.lasts.resolve(&none).ok()?, t.resolve(&none).ok()?))
-                            })
-                            .is_some_and(|(lasts, takeover)| lasts > takeover);
+                    // By the planned times; with a target that has its own,
+                    // a scenario names its windows.
+                    let long = planned(&self.time).is_ok_and(|times| {
+                        let takeover = times.get("takeover").copied().unwrap_or(u64::MAX);
+                        p.lasts.resolve(&times).is_ok_and(|lasts| lasts > takeover)
+                    });
                     if long {
                         windows.push(Window::Takeover);
                     }
@@ -55,5 +52,47 @@ impl Scenario {
         windows.sort_unstable();
         windows.dedup();
         windows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn windows(rest: &str) -> Vec<Window> {
+        let text = format!("id = 'a/b'\ntitle = 't'\n[workload]\nmessages = 9\n{rest}");
+        super::super::parse("s", &text).unwrap().windows()
+    }
+
+    #[test]
+    fn windows_follow_from_the_faults() {
+        let pause = |lasts: &str| {
+            windows(&format!(
+                "[[step]]\npause = {{ node = 'n1', at = 'start', for = '{lasts}' }}"
+            ))
+        };
+        assert_eq!(pause("takeover / 2"), [Window::Resume]);
+        assert_eq!(pause("1 s"), [Window::Resume]);
+        assert_eq!(
+            pause("takeover + 1 poll"),
+            [Window::Takeover, Window::Resume]
+        );
+        assert_eq!(pause("3 s"), [Window::Takeover, Window::Resume]);
+        for (step, window) in [
+            ("crash = { node = 'n1', at = 'start' }", Window::Recovery),
+            (
+                "node-lost = { node = 'n1', at = 'start', back = 'empty' }",
+                Window::Takeover,
+            ),
+        ] {
+            assert_eq!(windows(&format!("[[step]]\n{step}")), [window]);
+        }
+        let lose = "[[step]]\nlink = { at = { link = 'client->n1', phase = 'end-reply' }, act = 'lose-reply' }";
+        assert_eq!(windows(lose), [Window::Retry, Window::ReplyLost]);
+        assert_eq!(
+            windows("[expect]\nwindows = ['degraded']"),
+            [Window::Degraded]
+        );
+        assert_eq!(windows(""), []);
     }
 }
