@@ -68,8 +68,10 @@ impl Paint {
 
 /// Standard error for people, standard output for results.
 pub(crate) struct Console {
-    /// How text for people is painted.
+    /// How text on standard error is painted.
     pub(crate) paint: Paint,
+    /// How text on standard output is painted.
+    pub(crate) out_paint: Paint,
     live: Option<MultiProgress>,
     closed: AtomicBool,
 }
@@ -79,9 +81,14 @@ impl Console {
     pub(crate) fn new() -> Self {
         let terminal = io::stderr().is_terminal()
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
         Self {
-            paint: Paint { colour },
+            paint: Paint {
+                colour: wanted && terminal,
+            },
+            out_paint: Paint {
+                colour: wanted && io::stdout().is_terminal(),
+            },
             live: terminal.then(MultiProgress::new),
             closed: AtomicBool::new(false),
         }

@@ -94,7 +94,8 @@ impl Harness {
             "plan-only",
         );
         match plan {
-            Ok(plan) => engines::refusal(job.engine, &plan, &job.target.file),
+            // An engine that cannot even be asked shall show as what it is.
+            Ok(plan) => engines::refusal(job.engine, &plan, &job.target.file).unwrap_or_default(),
             Err(why @ (Refusal::NotApplicable { .. } | Refusal::NoModel { .. })) => {
                 Some(why.to_string())
             }

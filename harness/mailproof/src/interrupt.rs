@@ -65,16 +65,27 @@ impl Interrupt {
 pub(crate) struct Interruptible<'a> {
     world: &'a mut dyn World,
     interrupt: &'a Interrupt,
+    /// How long it may wait before it looks again, in nanoseconds.
+    look: At,
     ending: bool,
 }
 
 impl<'a> Interruptible<'a> {
-    /// Watches over a world.
-    pub(crate) fn new(world: &'a mut dyn World, interrupt: &'a Interrupt) -> Self {
+    /// Watches over a world whose waits take real time.
+    pub(crate) fn real(world: &'a mut dyn World, interrupt: &'a Interrupt) -> Self {
         Self {
             world,
             interrupt,
+            look: LOOK,
             ending: false,
+        }
+    }
+
+    /// Watches over a world whose waits take no time.
+    pub(crate) fn simulated(world: &'a mut dyn World, interrupt: &'a Interrupt) -> Self {
+        Self {
+            look: At::MAX,
+            ..Self::real(world, interrupt)
         }
     }
 }
@@ -97,7 +108,7 @@ impl World for Interruptible<'_> {
             if self.interrupt.asked() && !self.ending {
                 return Err(WorldError("the run was interrupted".to_owned()));
             }
-            let look = until.min(self.world.now().saturating_add(LOOK));
+            let look = until.min(self.world.now().saturating_add(self.look));
             match self.world.next(look)? {
                 None if look < until && !self.ending => {}
                 other => return Ok(other),

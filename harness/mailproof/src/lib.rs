@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod console;
 mod context;
+mod doctor;
 mod engines;
 mod examine;
 mod exit_code;
@@ -103,6 +104,7 @@ fn command(extra: Extra) -> Exit {
     match cli.command {
         Command::Run(args) => run::run(&context, args),
         Command::Check(args) => check::check(&context, &args),
+        Command::Doctor(args) => doctor::doctor(&context, &args),
         Command::List(args) => list::list(&context, &args),
         Command::Lint(args) => lint::lint(&context, &args),
         Command::Plan(args) => plan::plan(&context, &args),

@@ -46,6 +46,7 @@ impl Report<'_> {
             text: String::new(),
             paint,
         };
+        out.line(0, "");
         self.head(&mut out);
         self.account(&mut out);
         self.evidence(&mut out);
@@ -315,6 +316,7 @@ impl Summary {
             text: String::new(),
             paint,
         };
+        out.line(0, "");
         let few = self.rows.len() <= 40;
         let width = self.rows.iter().map(|r| r.name.len()).max().unwrap_or(0);
         for row in &self.rows {

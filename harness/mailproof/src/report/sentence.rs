@@ -200,7 +200,9 @@ pub(crate) fn headline(event: &Event) -> Option<&'static str> {
             ..
         } => Some("fault"),
         What::Start { life, .. } if *life > 1 => Some("node"),
-        What::Exit { .. } | What::Paused { .. } | What::Resumed { .. } => Some("node"),
+        // A node that ends in order at the end of the run is no news.
+        What::Exit { status, .. } if status != "code 0" => Some("node"),
+        What::Paused { .. } | What::Resumed { .. } => Some("node"),
         What::Trouble { .. } => Some("trouble"),
         _ => None,
     }
