@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use mailproof_engine::process::{
     Ask, Child, RUN_VARIABLE, SUBCOMMAND, Say, Scratch, Spawn, reaper_main,
 };
+use mailproof_model::target::Signal as StopSignal;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How long anything may take here. Reaching it is a failure.
@@ -247,7 +248,7 @@ async fn terminate() -> Result<(), Failed> {
     let mut child = stage
         .up("trap 'kill $!; exit 3' TERM; sleep 1000 & echo up; wait")
         .await?;
-    child.ask(&Ask::Terminate).await?;
+    child.ask(&Ask::Stop(StopSignal::Term)).await?;
     let status = gone(&mut child).await?;
     check(status == "code 3", status)
 }
@@ -273,7 +274,7 @@ async fn no_such_program() -> Result<(), Failed> {
 }
 
 async fn dropped() -> Result<(), Failed> {
-    let mut stage = Stage::new("drop")?;
+    let stage = Stage::new("drop")?;
     let dir = stage.scratch.dir().to_owned();
     let child = stage.up(STUBBORN).await?;
     drop(child);
@@ -354,7 +355,7 @@ fn killed_harness() -> Result<(), Failed> {
 }
 
 async fn killed_keeper() -> Result<(), Failed> {
-    let mut stage = Stage::new("keeper")?;
+    let stage = Stage::new("keeper")?;
     let mut child = stage.up(STUBBORN).await?;
     let before = stage.processes();
     let (keeper, _) = stat(Path::new(&format!("/proc/{}/stat", child.pid()))).ok_or("no node")?;

@@ -13,6 +13,8 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 
 use mailproof_model::party::{Link, Party};
 
+use crate::topology::Addresses;
+
 /// Most transport nodes that a block has room for.
 pub const MAX_NODES: u16 = 50;
 /// Most nodes with mailboxes that a block has room for.
@@ -91,26 +93,21 @@ impl Block {
     pub fn own(&self, party: Party) -> IpAddr {
         self.ip(host(party))
     }
+}
 
-    /// Where the party itself listens; only links dial it.
-    #[must_use]
-    pub fn listen(&self, party: Party) -> SocketAddr {
+impl Addresses for Block {
+    fn listen(&self, party: Party) -> SocketAddr {
         SocketAddr::new(self.own(party), self.base)
     }
 
-    /// Where the link listens: the address of `link.to` as `link.from` knows
-    /// it.
-    #[must_use]
-    pub fn link(&self, link: Link) -> SocketAddr {
+    fn link(&self, link: Link) -> SocketAddr {
         SocketAddr::new(
             self.ip(host(link.to) + ALIAS),
             self.base + u16::from(host(link.from)),
         )
     }
 
-    /// The block in CIDR notation.
-    #[must_use]
-    pub fn network(&self) -> String {
+    fn network(&self) -> String {
         format!("{}.{}.{}.0/24", self.net[0], self.net[1], self.net[2])
     }
 }

@@ -39,7 +39,7 @@ impl Child {
         let keeper = helper_command(helper)
             .arg("keep")
             .stdin(OwnedFd::from(theirs))
-            .stdout(scratch.death()?.try_clone_to_owned()?)
+            .stdout(scratch.death()?)
             .spawn()
             .map_err(|error| {
                 io::Error::new(

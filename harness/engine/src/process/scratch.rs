@@ -2,10 +2,11 @@
 
 use std::fs::DirBuilder;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::child::helper_command;
@@ -19,8 +20,8 @@ use super::reaper::MARK;
 pub struct Scratch {
     dir: PathBuf,
     /// The writing end of the death pipe; `None` once finished.
-    death: Option<OwnedFd>,
-    sweeper: std::process::Child,
+    death: Mutex<Option<OwnedFd>>,
+    sweeper: Mutex<std::process::Child>,
 }
 
 impl Scratch {
@@ -65,8 +66,8 @@ impl Scratch {
             })?;
         let scratch = Self {
             dir,
-            death: Some(death),
-            sweeper,
+            death: Mutex::new(Some(death)),
+            sweeper: Mutex::new(sweeper),
         };
         DirBuilder::new()
             .mode(0o700)
@@ -87,12 +88,12 @@ impl Scratch {
         &self.dir
     }
 
-    /// The writing end of the death pipe, for children to hold.
-    pub(crate) fn death(&self) -> io::Result<BorrowedFd<'_>> {
-        self.death
-            .as_ref()
-            .map(AsFd::as_fd)
-            .ok_or_else(|| io::Error::other("the run is over"))
+    /// The writing end of the death pipe, for a child to hold.
+    pub(crate) fn death(&self) -> io::Result<OwnedFd> {
+        match &*self.death.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(death) => death.try_clone(),
+            None => Err(io::Error::other("the run is over")),
+        }
     }
 
     /// Lets the sweeper do its work and waits for it. Every child must have
@@ -101,9 +102,13 @@ impl Scratch {
     /// # Errors
     /// When something was left that could not be removed or killed; the
     /// sweeper has said what on standard error.
-    pub fn finish(&mut self) -> io::Result<()> {
-        self.death = None;
-        let status = self.sweeper.wait()?;
+    pub fn finish(&self) -> io::Result<()> {
+        *self.death.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let status = self
+            .sweeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait()?;
         if status.success() {
             Ok(())
         } else {

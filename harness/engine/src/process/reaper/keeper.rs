@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use mailproof_model::target::Signal as StopSignal;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -115,7 +116,7 @@ impl Keeper {
             Ok(Ask::Freeze) => threads(tree::freeze(me), Say::Frozen),
             Ok(Ask::Thaw) => threads(tree::thaw(me), Say::Thawed),
             Ok(Ask::Kill) => return self.kill(),
-            Ok(Ask::Terminate) => match self.terminate() {
+            Ok(Ask::Stop(signal)) => match self.stop(signal) {
                 Ok(()) => return,
                 Err(error) => Say::Failed(error.to_string()),
             },
@@ -140,10 +141,15 @@ impl Keeper {
         }
     }
 
-    fn terminate(&mut self) -> io::Result<()> {
+    fn stop(&mut self, with: StopSignal) -> io::Result<()> {
         let process = self.first.and_then(|pid| proc::process(pid.as_raw()));
         if let Some(process) = process {
-            tree::signal(process, Signal::TERM)?;
+            let with = match with {
+                StopSignal::Term => Signal::TERM,
+                StopSignal::Int => Signal::INT,
+                StopSignal::Quit => Signal::QUIT,
+            };
+            tree::signal(process, with)?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use mailproof_model::target::Signal;
 use serde::{Deserialize, Serialize};
 
 /// What the run asks of a keeper.
@@ -17,8 +18,8 @@ pub enum Ask {
     Freeze,
     /// Let the tree run again.
     Thaw,
-    /// Ask the node's first process to end (SIGTERM).
-    Terminate,
+    /// Ask the node's first process to end.
+    Stop(Signal),
 }
 
 /// How a node is started.
