@@ -40,32 +40,32 @@ fn data() -> impl Strategy<Value = Vec<u8>> {
         2 => Just(b"\n".to_vec()),
         3 => proptest::collection::vec(any::<u8>(), 0..5),
     ];
-    proptest::collection::vec(piece, 0..30)
-        .prop_map(|pieces| [b"x".to_vec(), pieces.concat()].concat())
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| {
+        let mut data = [b"x".to_vec(), pieces.concat()].concat();
+        while let Some(at) = memchr::memmem::find(&data, b"\r\n.\r\r") {
+            data.remove(at + 4);
+        }
+        data
+    })
 }
 
+/// Paths of the grammar of RFC 5321 4.1.2 that both read, mailboxes quoted and
+/// routed among them. What lies outside the grammar each reads as it likes.
 fn address() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        8 => "[a-zA-Z0-9+_-]{1,8}",
-        4 => Just("@".to_owned()),
-        2 => Just(".".to_owned()),
-        2 => "\"[a-z <>@,:]{0,6}\"",
-        1 => "\"[a-z]{0,2}\\\\[\"\\\\ >][a-z]{0,2}\"",
-        1 => Just("@a,@b:".to_owned()),
-        1 => Just(" ".to_owned()),
-        1 => Just("<".to_owned()),
-        1 => Just(">".to_owned()),
-        1 => Just("\"".to_owned()),
-        1 => Just("\\".to_owned()),
-        1 => Just("[127.0.0.1]".to_owned()),
-        1 => Just("é".to_owned()),
+    let local = prop_oneof![
+        3 => "[a-zA-Z0-9+_=!#-]{1,8}(\\.[a-z]{1,4}){0,2}",
+        1 => "é[a-z]{1,3}",
+        2 => "\"[a-z <>@,:]{1,6}\"",
+        2 => "\"[a-z >]{0,2}\\\\[\"\\\\ >@][a-z <]{0,3}\"",
     ];
+    let domain = prop_oneof![
+        4 => "[a-z][a-z0-9-]{0,6}(\\.[a-z]{1,4}){0,2}",
+        1 => Just("é.test".to_owned()),
+    ];
+    let route = prop_oneof![4 => Just(""), 1 => Just("@a:"), 1 => Just("@a.b,@c:")];
     prop_oneof![
         1 => Just(String::new()),
-        4 => "[a-z]{1,8}(\\.[a-z]{1,4})?@[a-z]{1,8}(\\.[a-z]{1,4})?",
-        1 => "@a,@b:[a-z]{1,8}@[a-z]{1,8}",
-        2 => "\"[a-z <>@]{0,6}(\\\\[\"\\\\ >])?[a-z]{0,2}\"@[a-z]{1,8}",
-        2 => proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat()),
+        8 => (route, local, domain).prop_map(|(route, local, domain)| format!("{route}{local}@{domain}")),
     ]
 }
 
@@ -105,11 +105,10 @@ fn ours(line: &str) -> Option<Envelope<'_>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
     fn the_end_of_data(data in data(), cuts in cuts()) {
-        prop_assume!(memchr::memmem::find(&data, b"\r\n.\r\r").is_none());
         let mut scanner = Scanner::default();
         let mut content = Vec::new();
         let mut end = None;
@@ -164,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn rcpt(address in address(), params in params(&["NOTIFY=NEVER", "NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a+2Bb"])) {
+    fn rcpt(address in prop_oneof![8 => address(), 1 => Just("PostMaster".to_owned())], params in params(&["NOTIFY=NEVER", "NOTIFY=FAILURE,DELAY", "ORCPT=rfc822;a+2Bb"])) {
         let line = format!("rcpt to:<{address}>{params}\r\n");
         if let Ok(Request::Rcpt { to }) = Request::parse(&mut line.as_bytes().iter()) {
             let ours = ours(&line);
