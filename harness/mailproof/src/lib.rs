@@ -14,6 +14,7 @@ mod examine;
 mod exit_code;
 mod explain;
 mod facade;
+mod gc;
 mod interrupt;
 mod job;
 mod json;
@@ -105,6 +106,7 @@ fn command(extra: Extra) -> Exit {
         Command::Run(args) => run::run(&context, args),
         Command::Check(args) => check::check(&context, &args),
         Command::Doctor(args) => doctor::doctor(&context, &args),
+        Command::Gc(args) => gc::gc(&context, &args),
         Command::List(args) => list::list(&context, &args),
         Command::Lint(args) => lint::lint(&context, &args),
         Command::Plan(args) => plan::plan(&context, &args),

@@ -179,7 +179,7 @@ impl Report<'_> {
             out.line(4, &format!("- {text}"));
         }
         if self.judgement.verdict == Verdict::Inconclusive {
-            out.line(4, advice(self.plan));
+            out.line(4, advice(self.plan, missing));
         }
     }
 
@@ -228,9 +228,11 @@ impl Report<'_> {
 }
 
 /// What to do about an INCONCLUSIVE.
-fn advice(plan: &Plan) -> &'static str {
+fn advice(plan: &Plan, missing: &[String]) -> &'static str {
     if !plan.disarmed.is_empty() {
         "The fault was disarmed on purpose, so this is what should come out."
+    } else if missing.iter().any(|m| m.contains("did not finish")) {
+        "This is not a pass. The run was interrupted; run it again."
     } else if plan.engine == "sim" {
         "This is not a pass. The simulator repeats it exactly: change the scenario or the seed so that the run reaches what is missing."
     } else {
