@@ -24,7 +24,7 @@ const CLEAN: &str = r#"
 "#;
 
 fn verdict(lines: &str) -> mailproof_model::verdict::Judgement {
-    let history = History::from_lines(&format!("{PLAN}{lines}")).unwrap();
+    let history = History::from_lines(&format!("{PLAN}{lines}")).expect("the lines are a history");
     judge(&history.plan, &history.events, &Ending::Sealed)
 }
 

@@ -61,14 +61,15 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
     let books = account::keep(&frame);
     let mut proof = evidence::collect(plan, ledger);
     let finished = matches!(&ledger.end, Some((_, why)) if why == "finished" || why == "deadline");
+    // What stopped the run explains everything else that is missing.
+    let mut first = None;
     match (&ledger.end, ending) {
-        (_, Ending::Unsealed(why)) => proof.missing.push(format!("the run did not finish: {why}")),
-        (None, _) => proof.missing.push("the run did not finish".to_owned()),
-        (Some((_, why)), _) if !finished => {
-            proof.missing.push(format!("the run ended early: {why}"))
-        }
+        (_, Ending::Unsealed(why)) => first = Some(format!("the run did not finish: {why}")),
+        (None, _) => first = Some("the run did not finish".to_owned()),
+        (Some((_, why)), _) if !finished => first = Some(format!("the run ended early: {why}")),
         _ => {}
     }
+    proof.missing.splice(0..0, first);
     traffic(plan, &books, &mut proof.missing);
     let broken = broken_times(plan, ledger);
     proof.missing.extend(broken.iter().cloned());
