@@ -3,6 +3,7 @@
 pub mod link;
 pub mod mailbox;
 pub mod process;
+pub mod spool;
+pub mod sim;
 pub mod topology;
 pub mod workload;
-pub mod spool;

@@ -1,0 +1,240 @@
+//! Orders: what the director can have done to the simulated world.
+
+use mailproof_model::event::{Fault, Stage, What};
+use mailproof_model::history::Sink;
+use mailproof_model::order::{Act, Order, Unavailable, WorldError};
+use mailproof_model::party::{Link, Party, Witness};
+use mailproof_model::rng::Rng;
+use mailproof_model::scenario::LinkAct;
+
+use super::SimWorld;
+use crate::link::{offers_act, offers_point};
+
+impl<W: Sink> SimWorld<W> {
+    /// Whether an order can be carried out here.
+    pub(super) fn check(&self, order: &Order) -> Result<(), Unavailable> {
+        let node = |party: Party| {
+            self.node_index(party).map(drop).ok_or_else(|| Unavailable {
+                what: format!("the node `{party}`"),
+                why: "the cluster of this scenario has no such node".to_owned(),
+            })
+        };
+        let link = |link: Link| {
+            self.by_link
+                .get(&link)
+                .map(drop)
+                .ok_or_else(|| Unavailable {
+                    what: format!("the link `{link}`"),
+                    why: "the cluster of this scenario has no such link".to_owned(),
+                })
+        };
+        let span = |act: &LinkAct| match act {
+            LinkAct::Delay(span) => {
+                span.resolve(&self.plan.times)
+                    .map(drop)
+                    .map_err(|error| Unavailable {
+                        what: "the delay".to_owned(),
+                        why: error.to_string(),
+                    })
+            }
+            _ => Ok(()),
+        };
+        match order {
+            Order::Start { node: party, .. }
+            | Order::List { node: party }
+            | Order::Read { node: party }
+            | Order::Stop { node: party } => node(*party),
+            Order::Submit { node: to, .. } => link(Link::new(Party::Client, *to)),
+            Order::Arm { point, act, .. } => {
+                link(point.link)?;
+                offers_point(point, act)?;
+                span(act)
+            }
+            Order::Break { act, .. } | Order::Mend { act, .. } => match act {
+                Act::Crash(party)
+                | Act::PowerCut(party)
+                | Act::NodeLost { node: party, .. }
+                | Act::Pause(party)
+                | Act::Restart(party) => node(*party),
+                Act::Link(on, act) => {
+                    link(*on)?;
+                    offers_act(act)?;
+                    span(act)
+                }
+            },
+            Order::Hangup { .. } | Order::Release { .. } | Order::Record(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, order: Order) -> Result<(), WorldError> {
+        match order {
+            Order::Start { node, store } => {
+                let node = self.index(node)?;
+                self.start(node, store);
+            }
+            Order::Submit {
+                session,
+                msg,
+                attempt,
+                rcpts,
+                node,
+            } => self.submit(session, msg, attempt, &rcpts, node),
+            Order::Hangup { session } => self.hangup(session),
+            Order::Break {
+                fault,
+                act: Act::Link(link, act),
+                disarmed,
+            } => {
+                let link = self.link_index(link)?;
+                self.links[link].break_now(fault, &act, disarmed, &mut self.link_out)?;
+                self.link_outputs(link);
+            }
+            Order::Break {
+                fault,
+                act,
+                disarmed,
+            } => {
+                self.receipt(fault, Stage::Fired, &act);
+                if !disarmed {
+                    self.break_node(fault, &act)?;
+                }
+            }
+            Order::Mend {
+                fault,
+                act: Act::Link(link, act),
+                disarmed,
+            } => {
+                let link = self.link_index(link)?;
+                self.links[link].mend(fault, &act, disarmed, &mut self.link_out);
+                self.link_outputs(link);
+            }
+            Order::Mend {
+                fault,
+                act,
+                disarmed,
+            } => {
+                self.receipt(fault, Stage::Removed, &act);
+                if let (Act::Pause(node), false) = (act, disarmed) {
+                    let node = self.index(node)?;
+                    self.resume(node);
+                }
+            }
+            Order::Arm {
+                fault,
+                point,
+                act,
+                disarmed,
+            } => {
+                let link = self.link_index(point.link)?;
+                self.links[link].arm(fault, &point, &act, disarmed, &mut self.link_out)?;
+                self.link_outputs(link);
+            }
+            Order::Release { fault } => {
+                for link in 0..self.links.len() {
+                    self.links[link].release(fault, &mut self.link_out);
+                    self.link_outputs(link);
+                }
+            }
+            Order::List { node } => {
+                let node = self.index(node)?;
+                self.list(node);
+            }
+            Order::Read { node } => {
+                let node = self.index(node)?;
+                self.read(node);
+            }
+            Order::Stop { node } => {
+                let node = self.index(node)?;
+                self.stop(node);
+            }
+            Order::Record(what) => {
+                let by = what.recorder();
+                self.record(by, what);
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, party: Party) -> Result<usize, WorldError> {
+        self.node_index(party)
+            .ok_or_else(|| WorldError(format!("there is no node `{party}`")))
+    }
+
+    fn link_index(&self, link: Link) -> Result<usize, WorldError> {
+        self.by_link
+            .get(&link)
+            .copied()
+            .ok_or_else(|| WorldError(format!("there is no link `{link}`")))
+    }
+
+    fn receipt(&mut self, fault: Fault, stage: Stage, act: &Act) {
+        let (text, node) = match act {
+            Act::Crash(node) => ("kill", Some(*node)),
+            Act::PowerCut(node) => ("cut the power", Some(*node)),
+            Act::NodeLost { node, wipe: false } => ("lose the node", Some(*node)),
+            Act::NodeLost { node, wipe: true } => ("lose the node with its store", Some(*node)),
+            Act::Pause(node) => ("pause", Some(*node)),
+            Act::Restart(node) => ("ask to stop", Some(*node)),
+            Act::Link(..) => ("link", None),
+        };
+        self.record(
+            Witness::Injector,
+            What::Fault {
+                fault,
+                stage,
+                text: text.to_owned(),
+                node,
+                link: None,
+                conn: None,
+            },
+        );
+    }
+
+    fn break_node(&mut self, fault: Fault, act: &Act) -> Result<(), WorldError> {
+        match act {
+            Act::Crash(node) => {
+                let node = self.index(*node)?;
+                self.end_process(node, "signal 9");
+            }
+            Act::PowerCut(party) => {
+                let node = self.index(*party)?;
+                self.go_dark(fault, *party, node);
+            }
+            Act::NodeLost { node: party, wipe } => {
+                let node = self.index(*party)?;
+                self.go_dark(fault, *party, node);
+                if *wipe {
+                    self.nodes[node].disk.wipe();
+                    let node = *party;
+                    self.record(Witness::Disk(node), What::StoreGone { node });
+                }
+            }
+            Act::Pause(node) => {
+                let node = self.index(*node)?;
+                self.pause(node);
+            }
+            Act::Restart(node) => {
+                let node = self.index(*node)?;
+                self.stop(node);
+            }
+            Act::Link(..) => {}
+        }
+        Ok(())
+    }
+
+    /// A node falls silent at once, and its disk forgets what it had not made
+    /// durable.
+    fn go_dark(&mut self, fault: Fault, party: Party, node: usize) {
+        for link in 0..self.links.len() {
+            if self.links[link].link().touches(party) {
+                self.links[link].silence(party, &mut self.link_out);
+                self.link_outputs(link);
+            }
+        }
+        self.end_process(node, "signal 9");
+        let mut rng = Rng::keyed(self.plan.seed, "cut", fault.into());
+        let operations = self.nodes[node].disk.cut(&mut rng);
+        let node = party;
+        self.record(Witness::Disk(node), What::Dropped { node, operations });
+    }
+}

@@ -1,0 +1,285 @@
+//! The `sim` engine: the whole cluster in one thread and in virtual time.
+//!
+//! What it models: nodes that run the reference node's core over its store,
+//! disks on which operations take time ([`disk`]), connections with latency
+//! whose streams may be cut at any byte, the kernel under each node (sockets
+//! that close when a process dies, backlogs of a paused one), power cuts that
+//! leave one of the states that a disk may be in, and links that break as the
+//! real ones do (they are the same code, [`crate::link`]). What it does not:
+//! the time that a processor needs, lost packets, full buffers.
+//!
+//! Bytes are seen by the link as they leave a party and take their time from
+//! there to the other one. Every draw comes from one seeded source, nothing
+//! depends on addresses or hash order: the same plan gives the same history,
+//! byte for byte.
+
+mod client;
+mod clock;
+pub mod disk;
+mod fault;
+mod list;
+mod net;
+mod node;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mailproof_model::director::{Director, PlanError};
+use mailproof_model::drive::{DriveError, drive};
+use mailproof_model::event::{At, Conn, Event, What};
+use mailproof_model::history::{Seal, Sink, Writer};
+use mailproof_model::order::{Order, Unavailable, World, WorldError};
+use mailproof_model::party::{Link, Party, Witness};
+use mailproof_model::plan::Plan;
+use mailproof_model::rng::Rng;
+use mailproof_model::target::TargetFile;
+use mailproof_node::Output;
+
+use crate::link::{LinkContext, LinkCore, LinkOutput, Side};
+use crate::mailbox::MailboxOutput;
+use crate::topology::{Addresses, TemplateError, Virtual};
+
+use client::Session;
+use clock::Clock;
+use net::Wire;
+use node::Host;
+use settings::Settings;
+
+/// Why a simulated run came to no end of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    /// The plan cannot be run as it stands.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The target file cannot be filled in.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The target cannot be simulated, or not with this file.
+    #[error("the target `{target}` cannot be simulated: {why}")]
+    Target {
+        /// Its name.
+        target: String,
+        /// Why.
+        why: String,
+    },
+    /// The run was refused or failed.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// The history cannot be written.
+    #[error("the history cannot be written: {0}")]
+    History(#[from] std::io::Error),
+}
+
+/// Runs a plan to its end and seals the history; `observe` sees every event.
+///
+/// # Errors
+/// [`SimError`]. After an error the history is not sealed.
+pub fn run<W: Sink>(
+    plan: Plan,
+    target: &TargetFile,
+    writer: Writer<W>,
+    observe: &mut dyn FnMut(&Event),
+) -> Result<Seal, SimError> {
+    let mut world = SimWorld::new(plan.clone(), target, writer)?;
+    let mut director = Director::new(plan)?;
+    drive(&mut world, &mut director, observe)?;
+    Ok(world.seal()?)
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Coming {
+    /// Bytes reach one end of a connection.
+    Bytes {
+        conn: Conn,
+        to: Side,
+        bytes: bytes::Bytes,
+    },
+    /// The other end has closed its direction.
+    Fin { conn: Conn, to: Side },
+    /// The connection was reset.
+    Reset { conn: Conn, to: Side },
+    /// A link's dial reaches the server's host.
+    Knock { conn: Conn },
+    /// A dial ends, at the one who dialled.
+    Dialled {
+        conn: Conn,
+        error: Option<DialFault>,
+    },
+    /// A batch of disk operations is done.
+    Disk { node: usize, life: u32 },
+    /// A node's timer.
+    Wake { node: usize, life: u32 },
+    /// A started process begins to serve.
+    Boot { node: usize, life: u32 },
+    /// A node told to stop has had its time.
+    Overdue { node: usize, life: u32 },
+    /// A session of the sender may have lost its patience.
+    Patience { session: u16 },
+}
+
+/// How a dial fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DialFault {
+    Refused,
+    TimedOut,
+}
+
+/// The simulated world. See the module.
+pub struct SimWorld<W: Sink> {
+    plan: Arc<Plan>,
+    context: Arc<LinkContext>,
+    settings: Settings,
+    rng: Rng,
+    clock: Clock<Coming>,
+    writer: Writer<W>,
+    said: VecDeque<Event>,
+    failed: Option<WorldError>,
+
+    links: Vec<LinkCore>,
+    by_link: BTreeMap<Link, usize>,
+    by_address: BTreeMap<SocketAddr, usize>,
+    nodes: Vec<Host>,
+    sessions: Vec<Session>,
+    /// By number, from 1; gone once both ends are.
+    wires: Vec<Option<Box<Wire>>>,
+
+    // Kept for their storage.
+    link_out: Vec<LinkOutput>,
+    node_out: Vec<Output>,
+    mailbox_out: Vec<MailboxOutput>,
+    scratch: Vec<u8>,
+}
+
+impl<W: Sink> SimWorld<W> {
+    /// A world in which nothing has happened, for a plan and its target.
+    ///
+    /// # Errors
+    /// The target has no model here, or its file cannot be filled in.
+    pub fn new(plan: Plan, target: &TargetFile, writer: Writer<W>) -> Result<Self, SimError> {
+        let context = Arc::new(LinkContext {
+            run: plan.run.clone(),
+            times: plan.times.clone(),
+        });
+        let nodes = node::hosts(&plan, target)?;
+        let links: Vec<LinkCore> = plan
+            .links()
+            .into_iter()
+            .map(|link| LinkCore::new(link, Arc::clone(&context)))
+            .collect();
+        let numbered = || links.iter().map(LinkCore::link).enumerate();
+        let sessions = (0..plan.scenario.workload.sessions)
+            .map(|_| Session::default())
+            .collect();
+        Ok(Self {
+            by_link: numbered().map(|(i, link)| (link, i)).collect(),
+            by_address: numbered()
+                .map(|(i, link)| (Virtual.link(link), i))
+                .collect(),
+            settings: Settings::draw(plan.seed),
+            rng: Rng::keyed(plan.seed, "sim", 0),
+            clock: Clock::new(),
+            writer,
+            said: VecDeque::new(),
+            failed: None,
+            links,
+            nodes,
+            sessions,
+            wires: Vec::new(),
+            link_out: Vec::new(),
+            node_out: Vec::new(),
+            mailbox_out: Vec::new(),
+            scratch: Vec::new(),
+            context,
+            plan: Arc::new(plan),
+        })
+    }
+
+    /// Ends the history.
+    ///
+    /// # Errors
+    /// A write error.
+    pub fn seal(&mut self) -> std::io::Result<Seal> {
+        self.writer.seal()
+    }
+
+    /// Writes an event down.
+    fn record(&mut self, by: Witness, what: What) {
+        if self.failed.is_some() {
+            return;
+        }
+        match self.writer.record(self.clock.now(), by, what) {
+            Ok(event) => self.said.push_back(event),
+            Err(error) => {
+                self.failed = Some(WorldError(format!(
+                    "the history cannot be written: {error}"
+                )));
+            }
+        }
+    }
+
+    fn happen(&mut self, coming: Coming) {
+        match coming {
+            Coming::Bytes { conn, to, bytes } => self.arrive(conn, to, &bytes),
+            Coming::Fin { conn, to } => self.ended(conn, to, false),
+            Coming::Reset { conn, to } => self.ended(conn, to, true),
+            Coming::Knock { conn } => self.knock(conn),
+            Coming::Dialled { conn, error } => self.dialled(conn, error),
+            Coming::Disk { node, life } => self.disk_done(node, life),
+            Coming::Wake { node, life } => self.wake(node, life),
+            Coming::Boot { node, life } => self.boot(node, life),
+            Coming::Overdue { node, life } => self.overdue(node, life),
+            Coming::Patience { session } => self.patience(session),
+        }
+    }
+
+    fn node_index(&self, party: Party) -> Option<usize> {
+        self.nodes.iter().position(|host| host.party == party)
+    }
+}
+
+impl<W: Sink> World for SimWorld<W> {
+    fn offers(&self, order: &Order) -> Result<(), Unavailable> {
+        self.check(order)
+    }
+
+    fn now(&self) -> At {
+        self.clock.now()
+    }
+
+    fn order(&mut self, order: Order) -> Result<(), WorldError> {
+        self.carry_out(order)?;
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn next(&mut self, until: At) -> Result<Option<Event>, WorldError> {
+        loop {
+            if let Some(event) = self.said.pop_front() {
+                return Ok(Some(event));
+            }
+            if let Some(error) = &self.failed {
+                return Err(error.clone());
+            }
+            match self.clock.pop(until) {
+                Some(coming) => self.happen(coming),
+                None if until == At::MAX => {
+                    return Err(WorldError(
+                        "the simulation stands still and nobody waits for anything".to_owned(),
+                    ));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), WorldError> {
+        for node in 0..self.nodes.len() {
+            self.end_process(node, "signal 9");
+        }
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+}
