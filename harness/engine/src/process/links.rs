@@ -74,6 +74,8 @@ struct Inner {
     conns: HashMap<Conn, Legs>,
     /// Legs of connections that the core has forgotten.
     forgotten: Vec<mpsc::UnboundedSender<LegAsk>>,
+    /// Answered dials that the silence of a party overtook.
+    parked: Vec<TcpStream>,
 }
 
 /// The legs of a connection.
@@ -110,6 +112,7 @@ impl Links {
                         core: LinkCore::new(link, Arc::clone(context)),
                         conns: HashMap::new(),
                         forgotten: Vec::new(),
+                        parked: Vec::new(),
                     }),
                     knocks: knocks.clone(),
                     me: me.clone(),
@@ -172,7 +175,9 @@ impl Links {
                 door.close().await;
             }
             host.act(|core, out| core.unsilence(party, out));
-            for leg in host.lock().forgotten.drain(..) {
+            let mut inner = host.lock();
+            inner.parked.clear();
+            for leg in &inner.forgotten {
                 let _ = leg.send(LegAsk::Rebooted);
             }
         }
@@ -322,22 +327,36 @@ impl LinkHost {
         };
         tokio::spawn(async move {
             match host.dial(Some(conn)).await {
-                Ok(stream) => {
-                    let mut inner = host.lock();
-                    if let Some(room) = inner.conns.get(&conn).map(|legs| Arc::clone(&legs.room)) {
-                        let server = host.leg(conn, Side::Server, stream, &room);
-                        if let Some(legs) = inner.conns.get_mut(&conn) {
-                            legs.server = server;
-                        }
-                        host.act_on(&mut inner, |core, out| core.opened(conn, out));
-                    }
-                }
+                Ok(stream) => host.dial_answered(conn, stream),
                 Err(error) => {
                     host.act(|core, out| core.unreachable(conn, &error.to_string(), out));
                     host.knock();
                 }
             }
         });
+    }
+
+    fn dial_answered(&self, conn: Conn, stream: TcpStream) {
+        let mut inner = self.lock();
+        let Some(room) = inner.conns.get(&conn).map(|legs| Arc::clone(&legs.room)) else {
+            // Cut while it was dialled.
+            let _ = stream.set_zero_linger();
+            return;
+        };
+        if [self.link.from, self.link.to]
+            .iter()
+            .any(|party| inner.core.is_silent(*party))
+        {
+            // Silenced while it was dialled: nobody may hear of it. It is
+            // dialled again when the silence ends.
+            inner.parked.push(stream);
+            return;
+        }
+        let server = self.leg(conn, Side::Server, stream, &room);
+        if let Some(legs) = inner.conns.get_mut(&conn) {
+            legs.server = server;
+        }
+        self.act_on(&mut inner, |core, out| core.opened(conn, out));
     }
 
     /// The party refused a dial though its door was thought open.

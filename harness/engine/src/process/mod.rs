@@ -8,6 +8,8 @@ mod door;
 mod inspect;
 mod leg;
 mod links;
+#[cfg(test)]
+mod links_tests;
 mod listing;
 mod mailhost;
 mod node;
