@@ -55,6 +55,14 @@ pub(crate) struct CopyKey {
     pub(crate) sequence: u64,
 }
 
+/// A peer to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tell {
+    pub(crate) peer: Box<str>,
+    /// It acknowledged the copy, and so will ask. Else it may only have one.
+    pub(crate) acknowledged: bool,
+}
+
 /// The header of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Header {
@@ -79,9 +87,9 @@ pub(crate) enum Header {
         settled: Vec<(u32, Settled)>,
     },
     /// A message of ours is done; these peers are to be told.
-    Done { sequence: u64, tell: Vec<Box<str>> },
+    Done { sequence: u64, tell: Vec<Tell> },
     /// A message of ours was refused; these peers may hold a copy.
-    Withdrawn { sequence: u64, tell: Vec<Box<str>> },
+    Withdrawn { sequence: u64, tell: Vec<Tell> },
     /// A peer confirmed that it was told, or its time to ask has passed.
     Confirmed { peer: Box<str>, sequences: Vec<u64> },
     /// A copy held for a primary; its content is the body.
@@ -197,7 +205,10 @@ impl Header {
             }
             Self::Done { sequence, tell } | Self::Withdrawn { sequence, tell } => {
                 w.u64(*sequence);
-                w.list(tell, |w, peer| w.text(peer));
+                w.list(tell, |w, tell| {
+                    w.text(&tell.peer);
+                    w.u8(u8::from(tell.acknowledged));
+                });
             }
             Self::Confirmed { peer, sequences } => {
                 w.text(peer);
@@ -314,11 +325,11 @@ impl Header {
             },
             kind::DONE => Self::Done {
                 sequence: r.u64()?,
-                tell: r.list(Reader::text)?,
+                tell: r.list(Reader::tell)?,
             },
             kind::WITHDRAWN => Self::Withdrawn {
                 sequence: r.u64()?,
-                tell: r.list(Reader::text)?,
+                tell: r.list(Reader::tell)?,
             },
             kind::CONFIRMED => Self::Confirmed {
                 peer: r.text()?,
@@ -482,6 +493,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    fn tell(&mut self) -> Result<Tell, Bad> {
+        Ok(Tell {
+            peer: self.text()?,
+            acknowledged: self.u8()? != 0,
+        })
+    }
+
     fn database(&mut self) -> Result<DatabaseId, Bad> {
         self.array().map(|b| DatabaseId(u128::from_be_bytes(b)))
     }
@@ -535,7 +553,10 @@ mod tests {
             },
             Header::Done {
                 sequence: 1,
-                tell: vec!["n2".into()],
+                tell: vec![Tell {
+                    peer: "n2".into(),
+                    acknowledged: true,
+                }],
             },
             Header::Withdrawn {
                 sequence: 1,

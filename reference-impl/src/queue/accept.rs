@@ -12,11 +12,11 @@
 
 use bytes::Bytes;
 
-use super::message::{CopyState, Message, Phase};
+use super::message::{CopyState, Holder, Message, Phase};
 use super::{Action, Queue, Waiter, name_of};
 use crate::event::EventKind;
 use crate::io::ConnId;
-use crate::record::{Envelope, Header};
+use crate::record::{Envelope, Header, Tell};
 
 impl Queue {
     /// Takes a message from the session `conn`; its bytes are booked already.
@@ -140,11 +140,8 @@ impl Queue {
             return;
         };
         message.phase = Phase::Withdrawing;
-        let holders: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
-        let tell = holders
-            .iter()
-            .map(|p| self.peers[*p].name.clone())
-            .collect();
+        let holders = message.holders.clone();
+        let tell = self.tell(&holders);
         let seq = self.append(&Header::Withdrawn { sequence, tell }, &[]);
         if let Some(message) = self.messages.get_mut(&sequence) {
             message.progress = seq;
@@ -163,8 +160,7 @@ impl Queue {
             self.store.release(*seq);
         }
         let record = message.progress;
-        let told: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
-        self.owe(record, sequence, &told, withdrawn);
+        self.owe(record, sequence, &message.holders, withdrawn);
         if let Some(from) = &message.taken_from {
             self.peers[from.peer].taken.remove(&from.key);
         }
@@ -176,7 +172,19 @@ impl Queue {
                 let reply = "451 4.4.0 Message failed to be made redundant\r\n".to_owned();
                 self.actions.push_back(Action::Answer { conn, reply });
             }
-            self.push_withdrawals(&told);
         }
+        let told: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
+        self.push(&told);
+    }
+
+    /// Holders as they are recorded.
+    pub(crate) fn tell(&self, holders: &[Holder]) -> Vec<Tell> {
+        holders
+            .iter()
+            .map(|h| Tell {
+                peer: self.peers[h.peer].name.clone(),
+                acknowledged: h.acknowledged,
+            })
+            .collect()
     }
 }

@@ -173,7 +173,9 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&attempt.sequence) else {
             return;
         };
-        if !maybe {
+        // An earlier attempt at the same peer may have left a copy there.
+        let first = message.asked.iter().filter(|p| **p == attempt.peer).count() == 1;
+        if !maybe && first {
             message
                 .holders
                 .retain(|h| h.peer != attempt.peer || h.acknowledged);

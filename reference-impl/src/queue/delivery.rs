@@ -402,11 +402,8 @@ impl Queue {
             message.copy = CopyState::Failed;
         }
         message.phase = Phase::Completing;
-        let holders: Vec<_> = message.holders.iter().map(|h| h.peer).collect();
-        let tell = holders
-            .iter()
-            .map(|p| self.peers[*p].name.clone())
-            .collect();
+        let holders = message.holders.clone();
+        let tell = self.tell(&holders);
         let seq = self.append(&Header::Done { sequence, tell }, &[]);
         if let Some(message) = self.messages.get_mut(&sequence) {
             message.progress = seq;

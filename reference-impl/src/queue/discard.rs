@@ -5,11 +5,15 @@
 //! dropped unasked for after `shadow-message-auto-discard-interval` (counted
 //! anew from a restart of this node).
 //!
-//! A withdrawal is also pushed, for a refused message must not be resubmitted.
-//! One that no peer confirms within `shadow-resubmit-time-span` is counted as
+//! Some are also pushed: withdrawals, for a refused message must not be
+//! resubmitted, and those for a peer that never acknowledged its copy, for it
+//! may hold none and so have no reason to ask. A withdrawal that no peer confirms within `shadow-resubmit-time-span` is counted as
 //! `withdrawals-unconfirmed`: the peer may have taken the copy over.
 
 use super::peer::Discard;
+use std::time::Duration;
+
+use super::message::Holder;
 use super::{PeerId, Queue, Timer};
 use crate::event::EventKind;
 use crate::record::Header;
@@ -20,15 +24,19 @@ pub(crate) const BATCH: usize = 1000;
 
 impl Queue {
     /// Files a durable DONE or WITHDRAWN record for the peers to be told.
-    pub(crate) fn owe(&mut self, record: Seq, sequence: u64, told: &[PeerId], withdrawn: bool) {
+    pub(crate) fn owe(&mut self, record: Seq, sequence: u64, told: &[Holder], withdrawn: bool) {
         if told.is_empty() {
             self.store.release(record);
             return;
         }
         let expires = self.later(self.config.shadow_message_auto_discard_interval);
-        let residual_at = self.later(self.config.shadow_resubmit_time_span);
-        for peer in told {
-            let entry = &mut self.peers[*peer];
+        let residual_at = if withdrawn {
+            self.later(self.config.shadow_resubmit_time_span)
+        } else {
+            u64::MAX
+        };
+        for holder in told {
+            let entry = &mut self.peers[holder.peer];
             entry.discards.insert(
                 sequence,
                 Discard {
@@ -38,16 +46,12 @@ impl Queue {
                     residual_at,
                 },
             );
-            if withdrawn {
-                entry.withdrawn.insert(sequence);
+            if withdrawn || !holder.acknowledged {
+                entry.pushed.insert(sequence);
             }
         }
         self.owed.insert(record, told.len() as u32);
-        let due = if withdrawn {
-            expires.min(residual_at)
-        } else {
-            expires
-        };
+        let due = expires.min(residual_at);
         Self::arm(
             &mut self.timers,
             Timer::Discards,
@@ -56,23 +60,28 @@ impl Queue {
         );
     }
 
-    /// Pushes the withdrawals that wait for these peers.
-    pub(crate) fn push_withdrawals(&mut self, told: &[PeerId]) {
+    /// Pushes what is to be pushed to these peers.
+    pub(crate) fn push(&mut self, told: &[PeerId]) {
         for peer in told {
             let entry = &self.peers[*peer];
             if let Some(host) = entry.host
-                && !entry.withdrawn.is_empty()
+                && !entry.pushed.is_empty()
             {
                 self.hosts[host].withdraw_due = true;
                 self.kick_host(host);
             }
+            self.arm_peer(*peer);
         }
     }
 
-    /// A peer acknowledged withdrawals; `taken` is its word on how many it
+    /// A peer acknowledged what was pushed; `taken` is its word on how many it
     /// had taken over already.
-    pub(crate) fn withdrawals_told(&mut self, peer: PeerId, sequences: &[u64], taken: &str) {
-        if !taken.ends_with("taken-over=0") {
+    pub(crate) fn pushes_told(&mut self, peer: PeerId, sequences: &[u64], taken: &str) {
+        let refused = |s: &u64| {
+            let known = self.peers[peer].discards.get(s);
+            known.is_some_and(|discard| discard.withdrawn)
+        };
+        if !taken.ends_with("taken-over=0") && sequences.iter().any(refused) {
             let name = self.peers[peer].name.to_string();
             self.counters.withdrawals_unconfirmed += 1;
             self.log(EventKind::Withdraw, None, "", &name, taken.to_owned());
@@ -101,7 +110,7 @@ impl Queue {
         let mut dropped = Vec::with_capacity(sequences.len());
         let mut records = Vec::with_capacity(sequences.len());
         for sequence in sequences {
-            entry.withdrawn.remove(sequence);
+            entry.pushed.remove(sequence);
             if let Some(discard) = entry.discards.remove(sequence) {
                 dropped.push(*sequence);
                 records.push(discard.record);
@@ -153,16 +162,16 @@ impl Queue {
                     continue;
                 }
                 next = next.min(discard.expires);
-                if entry.withdrawn.contains(sequence) {
-                    if discard.residual_at <= now {
-                        residual.push(*sequence);
-                    } else {
-                        next = next.min(discard.residual_at);
-                    }
+                if discard.residual_at <= now {
+                    residual.push(*sequence);
+                } else {
+                    next = next.min(discard.residual_at);
                 }
             }
             for sequence in &residual {
-                entry.withdrawn.remove(sequence);
+                if let Some(discard) = entry.discards.get_mut(sequence) {
+                    discard.residual_at = u64::MAX;
+                }
             }
             let name = entry.name.to_string();
             self.counters.withdrawals_unconfirmed += residual.len() as u64;
@@ -173,6 +182,9 @@ impl Queue {
             self.counters.discards_expired += self.drop_discards(peer, &expired);
         }
         if next != u64::MAX {
+            // Not for each one alone: there may be very many.
+            let grain = self.later(self.config.shadow_message_auto_discard_interval / 100);
+            next = next.max(grain.min(self.later(Duration::from_secs(1))));
             Self::arm(
                 &mut self.timers,
                 Timer::Discards,

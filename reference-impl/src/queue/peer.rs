@@ -41,14 +41,20 @@ pub(crate) struct Peer {
     pub(crate) held: BTreeMap<CopyKey, Held>,
     /// Copies of it that became messages of ours and are not settled yet.
     pub(crate) taken: BTreeMap<CopyKey, u64>,
+    /// Until when it is asked for notifications although nothing is held for
+    /// it: it may have some since before our start, or come back after a
+    /// takeover, or not have heard our confirmation. It keeps them for
+    /// `shadow-message-auto-discard-interval`. 0 for not.
+    pub(crate) curious_until: u64,
     /// Copies named as done that we did not hold: one that still arrives on
     /// an old connection is refused. Oldest first in the list.
     pub(crate) gone: BTreeSet<CopyKey>,
     pub(crate) gone_order: VecDeque<CopyKey>,
     /// Notifications for it, by our sequence.
     pub(crate) discards: BTreeMap<u64, Discard>,
-    /// The subset that is pushed.
-    pub(crate) withdrawn: BTreeSet<u64>,
+    /// The subset that is pushed: the peer may not know that it has something
+    /// to ask for, or must not be left time to take it over.
+    pub(crate) pushed: BTreeSet<u64>,
     /// Copies being made there now.
     pub(crate) copying: u32,
     pub(crate) armed: u64,
@@ -69,10 +75,11 @@ impl Peer {
             polled_at: 0,
             held: BTreeMap::new(),
             taken: BTreeMap::new(),
+            curious_until: 0,
             gone: BTreeSet::new(),
             gone_order: VecDeque::new(),
             discards: BTreeMap::new(),
-            withdrawn: BTreeSet::new(),
+            pushed: BTreeSet::new(),
             copying: 0,
             armed: 0,
         }
@@ -80,7 +87,7 @@ impl Peer {
 
     /// Whether there is anything to learn from this peer.
     pub(crate) fn of_interest(&self) -> bool {
-        !self.held.is_empty() || !self.taken.is_empty()
+        !self.held.is_empty() || !self.taken.is_empty() || self.curious_until != 0
     }
 
     /// Remembers that this copy must not be taken any more.
@@ -145,12 +152,18 @@ impl Queue {
         self.peers[peer].last_contact = self.now.mono;
     }
 
+    /// Has the peer asked until it answers once more, however long that takes.
+    pub(crate) fn stay_curious(&mut self, peer: PeerId) {
+        self.peers[peer].curious_until =
+            self.later(self.config.shadow_message_auto_discard_interval);
+    }
+
     /// Sets the timer for the next poll or takeover.
     pub(crate) fn arm_peer(&mut self, peer: PeerId) {
         let frequency = self.config.shadow_heartbeat_frequency;
         let span = self.config.shadow_resubmit_time_span;
         let entry = &self.peers[peer];
-        if !entry.of_interest() && entry.withdrawn.is_empty() {
+        if !entry.of_interest() && entry.pushed.is_empty() {
             return;
         }
         let after = |from: u64, time: std::time::Duration| {
@@ -177,6 +190,9 @@ impl Queue {
             self.take_over_all(peer, "unreachable for shadow-resubmit-time-span");
         }
         let entry = &mut self.peers[peer];
+        if entry.curious_until <= now {
+            entry.curious_until = 0;
+        }
         let last = entry.last_contact.max(entry.polled_at);
         if entry.of_interest() && now.saturating_sub(last) >= frequency {
             entry.polled_at = now;
@@ -193,9 +209,9 @@ impl Queue {
                 None => self.poll_failed(peer, "not configured as a peer any more"),
             }
         }
-        if !self.peers[peer].withdrawn.is_empty() && now.saturating_sub(last) >= frequency {
+        if !self.peers[peer].pushed.is_empty() && now.saturating_sub(last) >= frequency {
             self.peers[peer].polled_at = now;
-            self.push_withdrawals(&[peer]);
+            self.push(&[peer]);
         }
         self.arm_peer(peer);
     }

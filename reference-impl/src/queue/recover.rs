@@ -9,13 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::message::{CopyState, Message, Phase, RecipientState, TakenFrom, first_sequence};
+use super::message::{
+    CopyState, Holder, Message, Phase, RecipientState, TakenFrom, first_sequence,
+};
 use super::shadow::Held;
 use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::node::{Boot, BootError};
-use crate::record::{CopyKey, Envelope, Header, Settled};
+use crate::record::{CopyKey, Envelope, Header, Settled, Tell};
 use crate::rng::Rng;
 use crate::smtp::auth::ClusterKey;
 use crate::store::Seq;
@@ -42,7 +44,7 @@ struct FoundCopy {
 
 /// A notification while records are read: record, peer, our sequence, and
 /// whether the message was refused.
-type Debt = (Seq, Box<str>, u64, bool);
+type Debt = (Seq, Tell, u64, bool);
 
 #[derive(Default)]
 struct State {
@@ -109,8 +111,9 @@ impl State {
             Header::Withdrawn { sequence, tell } => self.over(seq, sequence, tell, true),
             Header::Confirmed { peer, sequences } => {
                 let confirmed: BTreeSet<u64> = sequences.into_iter().collect();
-                self.debts
-                    .retain(|(_, to, sequence, _)| *to != peer || !confirmed.contains(sequence));
+                self.debts.retain(|(_, to, sequence, _)| {
+                    to.peer != peer || !confirmed.contains(sequence)
+                });
             }
             Header::Shadow {
                 primary,
@@ -198,7 +201,7 @@ impl State {
         }
     }
 
-    fn over(&mut self, seq: Seq, sequence: u64, tell: Vec<Box<str>>, withdrawn: bool) {
+    fn over(&mut self, seq: Seq, sequence: u64, tell: Vec<Tell>, withdrawn: bool) {
         self.messages.remove(&sequence);
         self.debts.retain(|(_, _, about, _)| *about != sequence);
         self.debts.extend(
@@ -347,13 +350,17 @@ impl Queue {
             };
             self.peers[peer].held.insert(key, held);
         }
-        let mut debts: BTreeMap<Seq, (u64, bool, Vec<usize>)> = BTreeMap::new();
-        for (record, peer, sequence, withdrawn) in state.debts {
-            let peer = self.peer_named(&peer);
+        let mut debts: BTreeMap<Seq, (u64, bool, Vec<Holder>)> = BTreeMap::new();
+        for (record, tell, sequence, withdrawn) in state.debts {
+            let peer = self.peer_named(&tell.peer);
+            let holder = Holder {
+                peer,
+                acknowledged: tell.acknowledged,
+            };
             let entry = debts
                 .entry(record)
                 .or_insert((sequence, withdrawn, Vec::new()));
-            entry.2.push(peer);
+            entry.2.push(holder);
         }
         for (record, (sequence, withdrawn, told)) in debts {
             live.insert(record);
@@ -372,6 +379,9 @@ impl Queue {
             }
         }
         for peer in 0..self.peers.len() {
+            if self.config.shadow_redundancy_enabled {
+                self.stay_curious(peer);
+            }
             self.arm_peer(peer);
         }
         Ok(())
@@ -424,6 +434,6 @@ impl Queue {
             self.activate(sequence);
         }
         let peers: Vec<usize> = (0..self.peers.len()).collect();
-        self.push_withdrawals(&peers);
+        self.push(&peers);
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::message::Phase;
 use super::peer::Discard;
 use super::{PeerId, Queue, Waiter};
-use crate::record::{CopyKey, Header, Settled};
+use crate::record::{CopyKey, Header, Settled, Tell};
 use crate::store::Seq;
 
 /// What a record belongs to.
@@ -129,11 +129,14 @@ impl Queue {
                         .copied()
                         .filter(|d| d.record == seq)
                 };
-                let tell: Vec<Box<str>> = self
+                let tell: Vec<Tell> = self
                     .peers
                     .iter()
                     .filter(|peer| owed(peer).is_some())
-                    .map(|peer| peer.name.clone())
+                    .map(|peer| Tell {
+                        peer: peer.name.clone(),
+                        acknowledged: !peer.pushed.contains(&sequence),
+                    })
                     .collect();
                 let withdrawn = self
                     .peers

@@ -118,6 +118,9 @@ impl Queue {
     /// copies go, and nothing else. Answers with the record to wait for before
     /// that may be confirmed.
     pub(crate) fn discard(&mut self, peer: PeerId, database: DatabaseId, sequences: &[u64]) -> Seq {
+        // Should the confirmation be lost, the primary is asked again although
+        // nothing is held for it any more.
+        self.stay_curious(peer);
         let mut removed = Vec::new();
         for sequence in sequences {
             let key = CopyKey {

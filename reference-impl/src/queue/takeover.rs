@@ -51,6 +51,7 @@ impl Queue {
             return;
         }
         let server = self.peers[peer].name.to_string();
+        self.stay_curious(peer);
         for key in keys {
             let entry = &mut self.peers[peer].held;
             if !entry.get(&key).is_some_and(|held| held.durable) {

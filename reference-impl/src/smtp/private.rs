@@ -198,7 +198,14 @@ impl Server {
         }
         let sequences = std::mem::take(&mut self.reported);
         queue.confirmed(peer, &sequences);
-        self.link.write("250 2.0.0 Forgotten\r\n");
+        // The holder asks no more once it has this answer, so that we forgot
+        // must be durable.
+        self.block();
+        let reply = "250 2.0.0 Forgotten\r\n".to_owned();
+        queue.wait(
+            queue.store.appended(),
+            Waiter::Answer(self.link.conn, reply),
+        );
     }
 
     /// `XQSTATUS <sequence>…`

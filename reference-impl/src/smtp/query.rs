@@ -48,7 +48,7 @@ impl Client {
             }
             Query::Withdraw => {
                 let asked: Vec<u64> = queue.peers[peer]
-                    .withdrawn
+                    .pushed
                     .iter()
                     .take(LINE)
                     .copied()
@@ -77,8 +77,9 @@ impl Client {
     fn finished(&mut self, queue: &mut Queue) {
         if let Some(peer) = self.peer {
             queue.heard(peer);
+            queue.peers[peer].curious_until = 0;
             queue.arm_peer(peer);
-            if !queue.peers[peer].withdrawn.is_empty() {
+            if !queue.peers[peer].pushed.is_empty() {
                 return self.begin_query(Query::Withdraw, queue);
             }
         }
@@ -132,7 +133,7 @@ impl Client {
             Query::Withdraw => {
                 let asked = std::mem::take(&mut self.asked);
                 let taken = reply.last_line().into_owned();
-                queue.withdrawals_told(peer, &asked, &taken);
+                queue.pushes_told(peer, &asked, &taken);
                 self.begin_query(Query::Withdraw, queue);
             }
             Query::Removing { .. } | Query::Orphans => {

@@ -6,7 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-pub mod sink;
+pub(crate) mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,7 +29,7 @@ const EPOCH: u64 = 1_795_291_380_000;
 
 /// Something with an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Party {
+pub(crate) enum Party {
     Node(usize),
     Client(usize),
     Sink(usize),
@@ -69,7 +69,7 @@ enum Event {
 }
 
 /// A node and all that is its own.
-pub struct Slot {
+pub(crate) struct Slot {
     pub config: Config,
     pub disk: MemDisk,
     pub node: Option<Node>,
@@ -83,7 +83,7 @@ pub struct Slot {
 
 /// A scripted client: sends what it is told, keeps what it hears.
 #[derive(Default)]
-pub struct Client {
+pub(crate) struct Client {
     pub heard: String,
     pub closed: bool,
     conn: Option<End>,
@@ -91,7 +91,7 @@ pub struct Client {
 
 impl Client {
     /// Complete replies heard, multi-line ones as one, without the last CRLF.
-    pub fn replies(&self) -> Vec<String> {
+    pub(crate) fn replies(&self) -> Vec<String> {
         let mut replies = Vec::new();
         let mut current = String::new();
         for line in self.heard.split_inclusive("\r\n") {
@@ -104,14 +104,14 @@ impl Client {
     }
 
     /// The codes of the replies.
-    pub fn codes(&self) -> Vec<u16> {
+    pub(crate) fn codes(&self) -> Vec<u16> {
         let code = |reply: &String| reply[..3].parse().expect("a reply begins with its code");
         self.replies().iter().map(code).collect()
     }
 }
 
 /// The world.
-pub struct World {
+pub(crate) struct World {
     pub now: u64,
     pub nodes: Vec<Slot>,
     pub clients: Vec<Client>,
@@ -132,18 +132,18 @@ pub struct World {
 }
 
 /// The address of node `n`.
-pub fn node_address(n: usize) -> SocketAddr {
+pub(crate) fn node_address(n: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(127, 0, 1, n as u8 + 1).into(), 25)
 }
 
 /// The address of sink `n`.
-pub fn sink_address(n: usize) -> SocketAddr {
+pub(crate) fn sink_address(n: usize) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::new(127, 0, 2, n as u8 + 1).into(), 25)
 }
 
 /// A configuration of node `n` out of `count`: peers all around, everything
 /// else goes to sink 0, anyone may relay.
-pub fn config(n: usize, count: usize) -> Config {
+pub(crate) fn config(n: usize, count: usize) -> Config {
     let mut text = format!(
         "name = \"n{}\"\nlisten = \"{}\"\nstore = \"store\"\nsegment-bytes = \"64 KiB\"\n\
          relay-from = [\"127.0.0.0/8\"]\n\
@@ -168,7 +168,7 @@ pub fn config(n: usize, count: usize) -> Config {
 
 impl World {
     /// Nodes of these configurations, started, and one sink.
-    pub fn new(configs: Vec<Config>) -> Self {
+    pub(crate) fn new(configs: Vec<Config>) -> Self {
         let mut world = Self {
             now: 1_000_000_000,
             nodes: Vec::new(),
@@ -203,12 +203,12 @@ impl World {
     }
 
     /// `count` nodes that are peers of each other.
-    pub fn cluster(count: usize) -> Self {
+    pub(crate) fn cluster(count: usize) -> Self {
         Self::new((0..count).map(|n| config(n, count)).collect())
     }
 
     /// The same, each configuration changed by `change`.
-    pub fn cluster_with(count: usize, change: impl Fn(&mut Config)) -> Self {
+    pub(crate) fn cluster_with(count: usize, change: impl Fn(&mut Config)) -> Self {
         let make = |n| {
             let mut config = config(n, count);
             change(&mut config);
@@ -218,7 +218,7 @@ impl World {
         Self::new((0..count).map(make).collect())
     }
 
-    pub fn add_sink(&mut self, sink: Sink) -> usize {
+    pub(crate) fn add_sink(&mut self, sink: Sink) -> usize {
         let n = self.sinks.len();
         self.addresses.insert(sink_address(n), Party::Sink(n));
         self.sinks.push(sink);
@@ -238,7 +238,7 @@ impl World {
     }
 
     /// Starts a node on its disk.
-    pub fn start(&mut self, n: usize) {
+    pub(crate) fn start(&mut self, n: usize) {
         self.seed = self
             .seed
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -256,7 +256,7 @@ impl World {
     }
 
     /// Kills a node: connections break, its disk loses what `crash` says.
-    pub fn kill(&mut self, n: usize, crash: Crash) {
+    pub(crate) fn kill(&mut self, n: usize, crash: Crash) {
         self.stop(n);
         self.nodes[n].disk.crash(crash);
     }
@@ -277,18 +277,18 @@ impl World {
     }
 
     /// Kills a node and gives it an empty disk.
-    pub fn wipe(&mut self, n: usize) {
+    pub(crate) fn wipe(&mut self, n: usize) {
         self.stop(n);
         self.nodes[n].disk = MemDisk::new(Persistence::Posix);
     }
 
     /// Nothing passes between two parties any more.
-    pub fn cut(&mut self, a: Party, b: Party) {
+    pub(crate) fn cut(&mut self, a: Party, b: Party) {
         self.cuts.insert((a, b));
         self.cuts.insert((b, a));
     }
 
-    pub fn heal(&mut self, a: Party, b: Party) {
+    pub(crate) fn heal(&mut self, a: Party, b: Party) {
         self.cuts.remove(&(a, b));
         self.cuts.remove(&(b, a));
     }
@@ -405,12 +405,14 @@ impl World {
         match party {
             Party::Node(n) => node_address(n).ip(),
             Party::Sink(n) => sink_address(n).ip(),
-            Party::Client(n) => Ipv4Addr::new(127, 0, 3, n as u8 + 1).into(),
+            Party::Client(n) => {
+                Ipv4Addr::new(127, 0, 3 + (n / 250) as u8, (n % 250) as u8 + 1).into()
+            }
         }
     }
 
     /// A new client, connected to a node.
-    pub fn client(&mut self, n: usize) -> usize {
+    pub(crate) fn client(&mut self, n: usize) -> usize {
         let at = self.clients.len();
         let end = (Party::Client(at), 0);
         self.clients.push(Client {
@@ -422,25 +424,25 @@ impl World {
     }
 
     /// Sends bytes as a client.
-    pub fn send(&mut self, client: usize, text: &str) {
+    pub(crate) fn send(&mut self, client: usize, text: &str) {
         self.send_bytes(client, text.as_bytes());
     }
 
-    pub fn send_bytes(&mut self, client: usize, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, client: usize, bytes: &[u8]) {
         if let Some(end) = self.clients[client].conn {
             self.transmit(end, bytes);
         }
     }
 
     /// A client goes away.
-    pub fn hang_up(&mut self, client: usize) {
+    pub(crate) fn hang_up(&mut self, client: usize) {
         if let Some(end) = self.clients[client].conn.take() {
             self.close(end, true);
         }
     }
 
     /// Carries out the next event; false when there is none up to `until`.
-    pub fn step(&mut self, until: u64) -> bool {
+    pub(crate) fn step(&mut self, until: u64) -> bool {
         let Some(entry) = self.events.first_entry() else {
             self.now = self.now.max(until);
             return false;
@@ -572,7 +574,7 @@ impl World {
     }
 
     /// Runs until `done` holds; fails the test after `limit`.
-    pub fn until(&mut self, what: &str, limit: Duration, done: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit.as_nanos() as u64;
         while !done(self) {
             assert!(
@@ -584,13 +586,13 @@ impl World {
     }
 
     /// Runs for a time.
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time.as_nanos() as u64;
         while self.step(end) {}
     }
 
     /// What every node says, for a failing test.
-    pub fn picture(&self) -> String {
+    pub(crate) fn picture(&self) -> String {
         let mut text = String::new();
         for (n, slot) in self.nodes.iter().enumerate() {
             text += &format!("--- n{} fatal {:?}\n", n + 1, slot.fatal);
@@ -607,11 +609,11 @@ impl World {
         text
     }
 
-    pub fn view(&self, n: usize) -> QueuesView {
+    pub(crate) fn view(&self, n: usize) -> QueuesView {
         self.nodes[n].node.as_ref().expect("the node runs").queues()
     }
 
-    pub fn count(&self, n: usize, kind: EventKind) -> usize {
+    pub(crate) fn count(&self, n: usize, kind: EventKind) -> usize {
         self.nodes[n]
             .events
             .iter()
@@ -620,7 +622,7 @@ impl World {
     }
 
     /// Sends one message through a fresh client, up to and with its final dot.
-    pub fn mail(&mut self, n: usize, id: &str, recipients: &[&str]) -> usize {
+    pub(crate) fn mail(&mut self, n: usize, id: &str, recipients: &[&str]) -> usize {
         let client = self.client(n);
         let mut text = "EHLO client.example\r\nMAIL FROM:<s@client.example>\r\n".to_owned();
         for recipient in recipients {
@@ -637,14 +639,14 @@ impl World {
     }
 
     /// The code of the reply to the end of data, if it is there.
-    pub fn answer(&self, client: usize) -> Option<u16> {
+    pub(crate) fn answer(&self, client: usize) -> Option<u16> {
         let codes = self.clients[client].codes();
         let at = codes.iter().position(|code| *code == 354)?;
         codes.get(at + 1).copied()
     }
 
     /// Sends one message and waits for its answer.
-    pub fn deliver(&mut self, n: usize, id: &str, recipients: &[&str]) -> u16 {
+    pub(crate) fn deliver(&mut self, n: usize, id: &str, recipients: &[&str]) -> u16 {
         let client = self.mail(n, id, recipients);
         self.until("an answer", Duration::from_secs(700), |w| {
             w.answer(client).is_some()
@@ -653,13 +655,13 @@ impl World {
     }
 
     /// How often sink 0 took message `id` for `recipient`.
-    pub fn taken(&self, id: &str, recipient: &str) -> usize {
+    pub(crate) fn taken(&self, id: &str, recipient: &str) -> usize {
         self.sinks[0].count(id, recipient)
     }
 }
 
 /// A message with its id in a field, on the wire.
-pub fn content(id: &str) -> String {
+pub(crate) fn content(id: &str) -> String {
     format!(
         "Message-ID: <{id}@client.example>\r\nDate: Sat, 21 Nov 2026 20:03:00 +0000\r\n\
          X-Mailproof: {id}\r\nSubject: test\r\n\r\nHello\r\n.\r\n"
@@ -668,7 +670,7 @@ pub fn content(id: &str) -> String {
 
 impl World {
     /// Tells a node to drain.
-    pub fn drain(&mut self, n: usize) {
+    pub(crate) fn drain(&mut self, n: usize) {
         self.feed(n, Input::Drain);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// One message taken.
 #[derive(Debug, Clone)]
-pub struct Taken {
+pub(crate) struct Taken {
     pub sender: String,
     pub recipients: Vec<String>,
     /// The content with its dots taken off.
@@ -22,7 +22,7 @@ struct Session {
 /// A next hop. Every rule answers a command whose line begins with its text;
 /// the end of data is the line `.`.
 #[derive(Debug)]
-pub struct Sink {
+pub(crate) struct Sink {
     pub listening: bool,
     pub greeting: String,
     pub offers: Vec<&'static str>,
@@ -52,11 +52,11 @@ impl Default for Sink {
 }
 
 impl Sink {
-    pub fn rule(&mut self, line: &str, reply: &str) {
+    pub(crate) fn rule(&mut self, line: &str, reply: &str) {
         self.rules.push((line.to_owned(), reply.to_owned()));
     }
 
-    pub fn count(&self, id: &str, recipient: &str) -> usize {
+    pub(crate) fn count(&self, id: &str, recipient: &str) -> usize {
         let field = format!("X-Mailproof: {id}\r\n");
         self.taken
             .iter()
@@ -66,17 +66,17 @@ impl Sink {
             .count()
     }
 
-    pub fn accept(&mut self, id: u64) -> String {
+    pub(crate) fn accept(&mut self, id: u64) -> String {
         self.connections += 1;
         self.sessions.insert(id, Session::default());
         self.greeting.clone()
     }
 
-    pub fn closed(&mut self, id: u64) {
+    pub(crate) fn closed(&mut self, id: u64) {
         self.sessions.remove(&id);
     }
 
-    pub fn bytes(&mut self, id: u64, data: &[u8]) -> (String, bool) {
+    pub(crate) fn bytes(&mut self, id: u64, data: &[u8]) -> (String, bool) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return (String::new(), false);
         };
