@@ -9,6 +9,8 @@ mod date;
 #[cfg(feature = "defects")]
 pub mod defect;
 pub mod disk;
+#[cfg(feature = "driver")]
+pub mod driver;
 pub mod event;
 mod hex;
 mod io;

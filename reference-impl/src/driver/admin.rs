@@ -1,0 +1,164 @@
+//! The admin socket: a Unix socket that answers one question a connection.
+//!
+//! The question is one line (`queues`, `database-id`, `metrics`); the answer
+//! is everything up to the end of the stream: JSON, or Prometheus text for
+//! `metrics`. Who may connect is decided by the socket's permissions (its
+//! owner only).
+
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::Message;
+use crate::node::Node;
+
+/// How long either side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Longest question, bytes.
+const LONGEST: u64 = 64;
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Queues, messages, shadows, discards, peers, counters: JSON.
+    Queues,
+    /// The identity of the queue database: JSON.
+    DatabaseId,
+    /// Counters and gauges: Prometheus text.
+    Metrics,
+}
+
+impl Question {
+    /// The line that asks it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queues => "queues",
+            Self::DatabaseId => "database-id",
+            Self::Metrics => "metrics",
+        }
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        [Self::Queues, Self::DatabaseId, Self::Metrics]
+            .into_iter()
+            .find(|q| q.word() == line)
+    }
+}
+
+/// Answers until dropped; removes the socket file then.
+#[derive(Debug)]
+pub(super) struct Admin {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+pub(super) fn serve(path: &Path, send: UnboundedSender<Message>) -> io::Result<Admin> {
+    // A socket file that nobody listens on is what a killed node left.
+    if path.exists() && StdStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(timeout(PATIENCE, ask(stream, send.clone())));
+        }
+    });
+    Ok(Admin {
+        path: path.to_owned(),
+        task,
+    })
+}
+
+async fn ask(stream: UnixStream, send: UnboundedSender<Message>) {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    if BufReader::new(read.take(LONGEST))
+        .read_line(&mut line)
+        .await
+        .is_err()
+    {
+        return;
+    }
+    let text = match Question::read(line.trim_end()) {
+        Some(question) => {
+            let (answer, answered) = oneshot::channel();
+            if send.send(Message::Asked(question, answer)).is_err() {
+                return;
+            }
+            match answered.await {
+                Ok(text) => text,
+                Err(_) => return,
+            }
+        }
+        None => "{\"error\":\"ask for queues, database-id or metrics\"}\n".to_owned(),
+    };
+    let _ = write.write_all(text.as_bytes()).await;
+    let _ = write.shutdown().await;
+}
+
+pub(super) fn answer(node: &Node, question: Question) -> String {
+    let json = |value: Result<String, serde_json::Error>| match value {
+        Ok(mut text) => {
+            text.push('\n');
+            text
+        }
+        Err(error) => format!("{{\"error\":\"{error}\"}}\n"),
+    };
+    match question {
+        Question::Queues => json(serde_json::to_string(&node.queues())),
+        Question::DatabaseId => format!("{{\"database-id\":\"{}\"}}\n", node.database_id()),
+        Question::Metrics => metrics(node),
+    }
+}
+
+fn metrics(node: &Node) -> String {
+    let view = node.queues();
+    let mut text = String::new();
+    for (name, value) in view.counters.rows() {
+        let _ = writeln!(text, "# TYPE mailproof_node_{name}_total counter");
+        let _ = writeln!(text, "mailproof_node_{name}_total {value}");
+    }
+    for (name, value) in [
+        ("messages", view.messages.len() as u64),
+        ("shadows", view.shadows.len() as u64),
+        ("body_bytes", view.body_bytes),
+    ] {
+        let _ = writeln!(text, "# TYPE mailproof_node_{name} gauge");
+        let _ = writeln!(text, "mailproof_node_{name} {value}");
+    }
+    text
+}
+
+/// Asks a running node at its admin socket.
+///
+/// # Errors
+/// When nobody answers there within ten seconds.
+pub fn query(socket: &Path, question: Question) -> io::Result<String> {
+    let mut stream = StdStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(format!("{}\n", question.word()).as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
