@@ -53,14 +53,14 @@ fn main() -> ExitCode {
 
 const CRASH: &str = r#"
 [[step]]
-crash = { node = "n1", at = { link = "n1->mb", phase = "dot", nth = 5 }, back = "same" }
+crash = { node = "n1", at = { link = "n1->mb", phase = "data-reply", nth = 5 }, back = "same" }
 [[step]]
 wait = { until = "back", max = "10 s" }
 "#;
 
 const PAUSE: &str = r#"
 [[step]]
-pause = { node = "n1", at = { link = "n1->mb", phase = "dot", nth = 5 }, for = "1 s" }
+pause = { node = "n1", at = { link = "n1->mb", phase = "data-reply", nth = 5 }, for = "1 s" }
 [[step]]
 wait = { until = "back", max = "10 s" }
 "#;
