@@ -1,19 +1,22 @@
 //! The harness's own reader of the reference node's store: what a stopped node
 //! still owes, whose copies it holds, what its mailboxes contain.
 //!
-//! It is written from `STORE.md` and `RECORDS.md` of the node and shares no
-//! code with it, so that a mistake there cannot hide itself here.
+//! It shares no code with the node, so that a mistake there cannot hide
+//! itself here. The log is read as `STORE.md` of the node has it.
 
 mod bytes;
 mod files;
+mod holdings;
 mod layout;
 mod log;
-
-pub use files::{Files, OnDisk};
-pub use layout::Record;
-pub use log::End;
+mod record;
 
 use std::io;
+
+pub use files::{Files, OnDisk};
+pub use holdings::{Holdings, read_store};
+pub use layout::Record;
+pub use log::End;
 
 /// Hands every record of a store's log to `visit`, in order, and tells how
 /// the log ends.

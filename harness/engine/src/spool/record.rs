@@ -1,0 +1,266 @@
+//! What the node's records say. Only what tells who owes what is kept.
+//!
+//! Integers are little-endian, a database ID is 16 bytes, a text is its
+//! length (2 bytes) and its bytes, a list is its length (4 bytes) and its
+//! items, an option is a byte (0: none) and what it holds. Every header begins
+//! with the version of the records, 1.
+
+/// A message's number at the node that is responsible for it.
+pub(super) type Sequence = u64;
+
+/// Who sent a copy and how the sender names it: database ID, sequence.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CopyName {
+    pub(super) primary: String,
+    pub(super) database: [u8; 16],
+    pub(super) sequence: Sequence,
+}
+
+/// A record, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Nothing that changes who owes what.
+    Other,
+    /// The node is responsible for a message; its content is the body.
+    Message {
+        sequence: Sequence,
+        recipients: Vec<String>,
+        /// For a DSN: which message it is about, and the recipients of that
+        /// message, by index, for which it stands.
+        about: Option<(Sequence, Vec<u32>)>,
+    },
+    /// Recipients, by index, for which nothing is owed any more.
+    Progress {
+        sequence: Sequence,
+        settled: Vec<u32>,
+    },
+    /// The node is no longer responsible for a message.
+    Over { sequence: Sequence },
+    /// A copy of another node's message; its content is the body.
+    Shadow {
+        copy: CopyName,
+        recipients: Vec<String>,
+    },
+    /// Copies were dropped.
+    Removed { copies: Vec<CopyName> },
+    /// A copy became a message of this node.
+    TakenOver {
+        copy: CopyName,
+        sequence: Sequence,
+        /// Recipients, by index, for which nothing is owed.
+        without: Vec<u32>,
+    },
+    /// A message in a mailbox; its content is the body.
+    Mailbox {
+        recipient: String,
+        /// The message and recipient that this settles.
+        settles: Option<(Sequence, u32)>,
+    },
+    /// A message with all that is known of it, written again.
+    Moved {
+        sequence: Sequence,
+        recipients: Vec<String>,
+        settled: Vec<u32>,
+    },
+}
+
+impl Entry {
+    /// # Errors
+    /// What was expected.
+    pub(super) fn read(kind: u8, header: &[u8]) -> Result<Self, &'static str> {
+        let mut r = Fields(header);
+        if r.u8()? != 1 {
+            return Err("record version 1 was expected");
+        }
+        let entry = match kind {
+            // The node started.
+            1 => {
+                r.u32()?;
+                r.u64()?;
+                Self::Other
+            }
+            2 => {
+                let sequence = r.u64()?;
+                r.u64()?;
+                let recipients = r.envelope()?;
+                r.text()?;
+                let about = match r.u8()? {
+                    0 => None,
+                    _ => Some((r.u64()?, r.list(Fields::u32)?)),
+                };
+                Self::Message {
+                    sequence,
+                    recipients,
+                    about,
+                }
+            }
+            // A peer may hold a copy.
+            3 => {
+                r.u64()?;
+                r.text()?;
+                Self::Other
+            }
+            4 => Self::Progress {
+                sequence: r.u64()?,
+                settled: r.settled()?,
+            },
+            // Done, or refused.
+            5 | 6 => {
+                let sequence = r.u64()?;
+                r.list(|r| {
+                    r.text()?;
+                    r.u8()
+                })?;
+                Self::Over { sequence }
+            }
+            // A peer knows that a message is done.
+            7 => {
+                r.text()?;
+                r.list(Fields::u64)?;
+                Self::Other
+            }
+            8 => {
+                let copy = r.copy_name()?;
+                r.u64()?;
+                Self::Shadow {
+                    copy,
+                    recipients: r.envelope()?,
+                }
+            }
+            9 => {
+                let primary = r.text()?;
+                let database = r.array()?;
+                let sequences = r.list(Fields::u64)?;
+                let copies = sequences.into_iter().map(|sequence| CopyName {
+                    primary: primary.clone(),
+                    database,
+                    sequence,
+                });
+                Self::Removed {
+                    copies: copies.collect(),
+                }
+            }
+            10 => {
+                let copy = r.copy_name()?;
+                let sequence = r.u64()?;
+                r.u64()?;
+                Self::TakenOver {
+                    copy,
+                    sequence,
+                    without: r.list(Fields::u32)?,
+                }
+            }
+            11 => {
+                r.text()?;
+                let recipient = r.text()?;
+                r.text()?;
+                r.u64()?;
+                r.array::<16>()?;
+                let settles = match r.u8()? {
+                    0 => None,
+                    _ => Some((r.u64()?, r.u32()?)),
+                };
+                Self::Mailbox { recipient, settles }
+            }
+            12 => {
+                let sequence = r.u64()?;
+                r.u64()?;
+                let recipients = r.envelope()?;
+                let settled = r.settled()?;
+                r.list(Fields::text)?;
+                if r.u8()? != 0 {
+                    r.copy_name()?;
+                    r.u64()?;
+                }
+                Self::Moved {
+                    sequence,
+                    recipients,
+                    settled,
+                }
+            }
+            _ => return Err("a kind from 1 to 12 was expected"),
+        };
+        if r.0.is_empty() {
+            Ok(entry)
+        } else {
+            Err("nothing was expected after the last field")
+        }
+    }
+}
+
+/// What is left of a header.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], &'static str> {
+        let (head, rest) = self
+            .0
+            .split_at_checked(n)
+            .ok_or("more bytes were expected")?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static str> {
+        let bytes = self.take(N)?;
+        bytes.try_into().map_err(|_| "more bytes were expected")
+    }
+
+    fn u8(&mut self) -> Result<u8, &'static str> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    fn u32(&mut self) -> Result<u32, &'static str> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, &'static str> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Result<String, &'static str> {
+        let length = u16::from_le_bytes(self.array()?);
+        let bytes = self.take(length.into())?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| "text in UTF-8 was expected")
+    }
+
+    fn list<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T, &'static str>,
+    ) -> Result<Vec<T>, &'static str> {
+        // Not reserved: the length is not to be trusted before its items are
+        // there.
+        let mut items = Vec::new();
+        for _ in 0..self.u32()? {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    /// Recipients that are settled, delivered (1) or failed (2).
+    fn settled(&mut self) -> Result<Vec<u32>, &'static str> {
+        self.list(|r| {
+            let index = r.u32()?;
+            match r.u8()? {
+                1 | 2 => Ok(index),
+                _ => Err("an outcome of 1 or 2 was expected"),
+            }
+        })
+    }
+
+    /// The recipients of an envelope; flags and sender do not matter here.
+    fn envelope(&mut self) -> Result<Vec<String>, &'static str> {
+        self.u8()?;
+        self.text()?;
+        self.list(Self::text)
+    }
+
+    fn copy_name(&mut self) -> Result<CopyName, &'static str> {
+        Ok(CopyName {
+            primary: self.text()?,
+            database: self.array()?,
+            sequence: self.u64()?,
+        })
+    }
+}
