@@ -197,7 +197,7 @@ pub(crate) struct NodeArgs {
 /// Arguments of `queue`.
 #[derive(Debug, Args)]
 pub(crate) struct QueueArgs {
-    /// The node's admin address: `127.0.0.1:2600`, or the path of its socket
+    /// Path of the node's admin socket: `admin` in its configuration
     #[arg(value_name = "ADDR")]
     pub(crate) addr: String,
 }

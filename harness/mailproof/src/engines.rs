@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use mailproof_engine::process::{Options, ProcessWorld};
+use mailproof_engine::sim::SimWorld;
 use mailproof_model::bundle::Bundle;
 use mailproof_model::director::Director;
 use mailproof_model::drive::{DriveError, drive};
@@ -64,7 +65,19 @@ pub(crate) fn carry_out(
             )?;
             Ok(world.seal()?)
         }
-        Engine::Sim => Err(Ended::Failed("the engine sim is not built yet".to_owned())),
+        Engine::Sim => {
+            let writer = writer(history, plan, Durability::Buffered)?;
+            let mut world = SimWorld::new(plan.clone(), &job.target.file, writer)
+                .map_err(|e| Ended::Failed(e.to_string()))?;
+            drive(
+                &mut Interruptible::simulated(&mut world, interrupt),
+                director,
+                observe,
+            )?;
+            world
+                .seal()
+                .map_err(|e| Ended::Failed(format!("the history cannot be sealed: {e}")))
+        }
     }
 }
 
@@ -109,7 +122,12 @@ pub(crate) fn with_idle<T>(
             world.finish().map_err(|e| e.to_string())?;
             Ok(answer)
         }
-        Engine::Sim => Err("the engine sim is not built yet".to_owned()),
+        Engine::Sim => {
+            let writer = Writer::create(Vec::new(), plan, Durability::Buffered)
+                .map_err(|e| e.to_string())?;
+            let world = SimWorld::new(plan.clone(), target, writer).map_err(|e| e.to_string())?;
+            Ok(ask(&world))
+        }
     }
 }
 

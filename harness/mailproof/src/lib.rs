@@ -21,6 +21,8 @@ mod json;
 mod library;
 mod lint;
 mod list;
+mod node;
+mod queue;
 mod plan;
 mod progress;
 mod report;
@@ -111,6 +113,7 @@ fn command(extra: Extra) -> Exit {
         Command::Lint(args) => lint::lint(&context, &args),
         Command::Plan(args) => plan::plan(&context, &args),
         Command::Explain(args) => explain::explain(&context, &args),
-        _ => context.refuse(Exit::Usage, "not built yet"),
+        Command::Node(args) => node::node(&args),
+        Command::Queue(args) => queue::queue(&context, &args),
     }
 }

@@ -1,15 +1,17 @@
 //! How far a run is, folded from its events.
 
 use mailproof_model::event::{Event, Stage, What};
+use mailproof_model::party::{Party, Witness};
 use mailproof_model::plan::Plan;
+use mailproof_model::workload;
 
 /// How far a run is.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
-    recipients: Option<u64>,
-    messages: u32,
+    messages: u64,
+    recipients: u64,
     accepted: u64,
-    taken: u64,
+    delivered: u64,
     faults: u64,
     phase: String,
 }
@@ -17,14 +19,14 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing has happened yet.
     pub(crate) fn new(plan: &Plan) -> Self {
-        let workload = &plan.scenario.workload;
-        let count = workload.recipients;
+        let messages = plan.scenario.workload.messages;
         Self {
-            recipients: (count.least == count.most)
-                .then(|| u64::from(count.least) * u64::from(workload.messages)),
-            messages: workload.messages,
+            messages: u64::from(messages),
+            recipients: (0..messages)
+                .map(|msg| u64::from(workload::shape(plan, msg).rcpts))
+                .sum(),
             accepted: 0,
-            taken: 0,
+            delivered: 0,
             faults: 0,
             phase: "starting nodes".to_owned(),
         }
@@ -33,13 +35,23 @@ impl Progress {
     /// Takes note of an event.
     pub(crate) fn fold(&mut self, event: &Event) {
         match &event.ev {
-            What::Attempt { .. } if self.accepted == 0 && self.phase.starts_with("starting") => {
-                self.phase = "sending".to_owned();
-            }
+            What::Attempt {
+                msg: 0, attempt: 1, ..
+            } => "sending".clone_into(&mut self.phase),
             What::Outcome { end, .. } if end.iter().any(|code| (200..300).contains(code)) => {
                 self.accepted += 1;
             }
-            What::Taken { rcpts, .. } => self.taken += rcpts.len() as u64,
+            What::Taken { rcpts, .. } => self.delivered += rcpts.len() as u64,
+            // A mailbox node's 250: what it was handed has arrived.
+            What::Reply {
+                to,
+                msg: Some(_),
+                rcpts,
+                code,
+                ..
+            } if to == "dot" && (200..300).contains(code) && to_store(event.by) => {
+                self.delivered += rcpts.as_ref().map_or(1, |r| r.len() as u64);
+            }
             What::Fault {
                 stage: Stage::Fired,
                 ..
@@ -49,26 +61,31 @@ impl Progress {
                 let how = if *came { "came" } else { "ran out" };
                 self.phase = format!("the wait for `{until}` {how}");
             }
-            What::Quiet { .. } => self.phase = "at rest".to_owned(),
-            What::End { .. } => self.phase = "judging".to_owned(),
+            What::Quiet { .. } => "at rest".clone_into(&mut self.phase),
+            What::End { .. } => "judging".clone_into(&mut self.phase),
             _ => {}
         }
     }
 
     /// One line about it.
     pub(crate) fn text(&self) -> String {
-        let copies = match self.recipients {
-            Some(n) => format!("{} of {n} copies delivered", self.taken),
-            None => format!("{} copies delivered", self.taken),
-        };
         let faults = match self.faults {
             0 => String::new(),
             1 => ", 1 fault".to_owned(),
             n => format!(", {n} faults"),
         };
+        let phase = if self.accepted >= self.messages && self.phase == "sending" {
+            "all sent; waiting until nothing moves"
+        } else {
+            &self.phase
+        };
         format!(
-            "{} of {} messages accepted, {copies}{faults}; {}",
-            self.accepted, self.messages, self.phase
+            "accepted {} of {} messages, {} copies for {} recipients{faults}; {phase}",
+            self.accepted, self.messages, self.delivered, self.recipients
         )
     }
+}
+
+fn to_store(by: Witness) -> bool {
+    matches!(by, Witness::Link(link) if matches!(link.to, Party::Store(_)))
 }
