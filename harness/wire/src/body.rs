@@ -30,6 +30,43 @@ pub fn stuff(content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b".\r\n");
 }
 
+/// What in some content breaks RFC 5321 or needs an extension.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// CR without LF after it (2.3.8: must not be sent).
+    pub bare_cr: usize,
+    /// LF without CR before it (2.3.8: must not be sent).
+    pub bare_lf: usize,
+    /// NUL bytes (RFC 5322 2.3: must not be in a body).
+    pub nul: usize,
+    /// Bytes above 127 (need 8BITMIME, RFC 6152).
+    pub eight_bit: usize,
+    /// Longest line in bytes, its CRLF not counted (4.5.3.1.6: at most 998).
+    pub longest_line: usize,
+}
+
+/// Counts what is unusual in `content`.
+#[must_use]
+pub fn census(content: &[u8]) -> Census {
+    let mut census = Census::default();
+    let mut line = 0;
+    for at in memchr::memchr2_iter(b'\r', b'\n', content) {
+        let ends_line = content[at] == b'\n' && content[..at].ends_with(b"\r");
+        if ends_line {
+            census.longest_line = census.longest_line.max(at - 1 - line);
+            line = at + 1;
+        } else if content[at] == b'\n' {
+            census.bare_lf += 1;
+        } else if content.get(at + 1) != Some(&b'\n') {
+            census.bare_cr += 1;
+        }
+    }
+    census.longest_line = census.longest_line.max(content.len() - line);
+    census.nul = memchr::memchr_iter(0, content).count();
+    census.eight_bit = content.iter().filter(|byte| !byte.is_ascii()).count();
+    census
+}
+
 /// Where data ended in the chunk just scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
@@ -211,6 +248,21 @@ mod tests {
             stuff(content.as_bytes(), &mut out);
             assert_eq!(out, format!("before{wire}").as_bytes(), "{content:?}");
         }
+    }
+
+    #[test]
+    fn a_census_counts_each_fault_once() {
+        let count = |content: &str| {
+            let census = census(content.as_bytes());
+            (census.bare_cr, census.bare_lf, census.longest_line)
+        };
+        assert_eq!(count(""), (0, 0, 0));
+        assert_eq!(count("ab\r\nabc\r\na"), (0, 0, 3));
+        assert_eq!(count("a\nb\r\n"), (0, 1, 3));
+        assert_eq!(count("a\rb\r\r\n"), (2, 0, 4));
+        assert_eq!(count("\n\r\n\n\r"), (1, 2, 2));
+        let other = census("\0é\0".as_bytes());
+        assert_eq!((other.nul, other.eight_bit, other.longest_line), (2, 2, 4));
     }
 
     #[test]

@@ -349,7 +349,7 @@ impl Client {
             }
             return self.fail(ProtocolError::Unexpected(reply), events);
         };
-        if closing && due != Due::Raw {
+        if closing {
             // RFC 5321 3.8: whatever it answers, the server is closing.
             let stage = due.stage();
             if let Some(running) = &mut self.running {

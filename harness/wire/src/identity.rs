@@ -262,6 +262,12 @@ mod tests {
             .unwrap()
             .replace(" attempt ", "\r\n attempt\r\n\t");
         assert_eq!(identify(folded.as_bytes()), Some(expected));
+        // Our line for another message, as inside a digest of messages.
+        for other in ["run=r8 msg=42", "run=r7 msg=43"] {
+            let line = format!("Received: from mailproof-client (mailproof {other} attempt 9)\r\n");
+            let relayed = [line.as_bytes(), &content].concat();
+            assert_eq!(identify(&relayed), Some(expected));
+        }
         // Our Received line lost.
         let end = memchr::memmem::find(&content, IDENTITY_HEADER.as_bytes()).unwrap();
         let stripped = Identity {

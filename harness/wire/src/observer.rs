@@ -169,6 +169,15 @@ impl Observer {
         }
     }
 
+    /// An observer of what is inside TLS, for a link that ends TLS on both
+    /// legs: no greeting comes (RFC 3207 4.2).
+    #[must_use]
+    pub fn inside_tls(options: ObserverOptions) -> Self {
+        let mut observer = Self::new(options);
+        observer.due.clear();
+        observer
+    }
+
     /// Reads bytes that the client sent and appends what they are to `points`,
     /// by offset.
     pub fn client_bytes(&mut self, bytes: &[u8], points: &mut Vec<Point>) {
@@ -207,7 +216,8 @@ impl Observer {
         self.retire();
         let mut at = 0;
         while at < bytes.len() {
-            let start = if self.parser.is_partial() { 0 } else { at };
+            // A reply that began in an earlier chunk goes on at its start.
+            let start = at;
             let (used, reply) = match self.parser.read(&bytes[at..]) {
                 Ok(read) => read,
                 Err(error) => return self.lose(error.into(), start, bytes.len(), points),
@@ -280,7 +290,8 @@ impl Observer {
         at: usize,
         points: &mut Vec<Point>,
     ) -> Result<usize, Lost> {
-        let start = if self.reader.is_partial() { 0 } else { at };
+        // A line that began in an earlier chunk goes on at its start.
+        let start = at;
         let (used, line) = self.reader.read(&bytes[at..]);
         let end = at + used;
         let Some(line) = line else { return Ok(end) };

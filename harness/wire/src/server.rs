@@ -1,5 +1,7 @@
 //! The mailbox: the harness's final next hop, where mail ends.
 
+mod event;
+
 use crate::body::Scanner;
 use crate::command::{Argument, Command, Envelope};
 use crate::line::{Line, LineReader};
@@ -8,106 +10,13 @@ use crate::policy::{Injection, Policy};
 use crate::reply::Reply;
 use crate::verb::Verb;
 
+pub use event::{AnswerError, MailboxEvent, MailboxOptions, Message, MessageRecipient};
+
 /// Extensions offered besides SIZE.
 const EXTENSIONS: [&str; 4] = ["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"];
 
 /// Most bytes set aside for content because of a SIZE parameter alone.
 const TRUSTED_SIZE: u64 = 1024 * 1024;
-
-/// How a mailbox behaves.
-#[derive(Debug, Clone)]
-pub struct MailboxOptions {
-    /// Name in the greeting.
-    pub name: String,
-    /// Speak LMTP (RFC 2033).
-    pub lmtp: bool,
-    /// Largest content in bytes; offered as SIZE, 552 above it.
-    pub size_limit: usize,
-    /// Most recipients of one message; 452 above it.
-    pub rcpt_limit: usize,
-    /// Most bytes kept from a client that pipelines past an end of data which
-    /// the host has not answered.
-    pub backlog_limit: usize,
-}
-
-impl Default for MailboxOptions {
-    fn default() -> Self {
-        Self {
-            name: "mailbox.mailproof.test".into(),
-            lmtp: false,
-            size_limit: 64 * 1024 * 1024,
-            rcpt_limit: 10_000,
-            backlog_limit: 1024 * 1024,
-        }
-    }
-}
-
-/// A message whose end of data has arrived and which is not yet answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Reverse path without angle brackets; empty for the null sender.
-    pub from: Line,
-    /// Parameters of MAIL, as sent.
-    pub params: Line,
-    /// The accepted recipients, in order.
-    pub rcpts: Vec<MessageRecipient>,
-    /// The content, dot-stuffing undone.
-    pub content: Vec<u8>,
-}
-
-/// A recipient that the mailbox accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageRecipient {
-    /// Forward path without angle brackets and source route.
-    pub address: Line,
-    /// Parameters of RCPT, as sent.
-    pub params: Line,
-}
-
-/// What a mailbox reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MailboxEvent {
-    /// EHLO, HELO or LHLO was accepted; the line as sent.
-    Hello(Line),
-    /// Content is complete. Nothing further is read until
-    /// [`Mailbox::answer`] or [`Mailbox::answer_each`] is called, so that the
-    /// host can record the message before the reply leaves.
-    Message(Message),
-    /// A command was refused, by injection or because it cannot be served.
-    Refused {
-        /// Where.
-        phase: Option<Phase>,
-        /// The command line as sent; empty for the greeting and the dot.
-        line: Line,
-        /// The reply; `None` where the injection says nothing.
-        reply: Option<Reply>,
-    },
-    /// The client broke the protocol.
-    Violation {
-        /// The rule.
-        rule: &'static str,
-        /// The line, or its beginning.
-        line: Line,
-    },
-    /// The mailbox has no more to say: once its output is sent, close.
-    Close,
-}
-
-/// No message was waiting for this answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
-    /// No end of data is unanswered.
-    #[error("the mailbox has no message that waits for an answer")]
-    NothingWaits,
-    /// LMTP needs one reply per accepted recipient; SMTP needs one.
-    #[error("the message needs {needed} replies, got {given}")]
-    Count {
-        /// Replies needed.
-        needed: usize,
-        /// Replies given.
-        given: usize,
-    },
-}
 
 /// A server session that takes everything unless told otherwise.
 #[derive(Debug)]
@@ -119,6 +28,7 @@ pub struct Mailbox {
     reader: LineReader,
     scanner: Scanner,
     greeted: bool,
+    secure: bool,
     /// Reverse path and parameters, once MAIL was accepted.
     sender: Option<(Line, Line)>,
     rcpts: Vec<MessageRecipient>,
@@ -140,6 +50,8 @@ enum Mode {
     Skip(u64),
     /// A message waits for its answer.
     Waiting,
+    /// TLS is being set up.
+    Handshake,
     Closed,
 }
 
@@ -156,6 +68,7 @@ impl Mailbox {
             reader: LineReader::default(),
             scanner: Scanner::default(),
             greeted: false,
+            secure: false,
             sender: None,
             rcpts: Vec::new(),
             content: Vec::new(),
@@ -222,7 +135,7 @@ impl Mailbox {
                         .extend_from_slice(&rest[..rest.len().min(room)]);
                     return;
                 }
-                Mode::Closed => return,
+                Mode::Handshake | Mode::Closed => return,
             }
         }
     }
@@ -270,6 +183,16 @@ impl Mailbox {
         }
         self.go_on(events);
         Ok(())
+    }
+
+    /// TLS is up: the session begins anew, without a greeting (RFC 3207 4.2).
+    pub fn secured(&mut self) {
+        if self.mode == Mode::Handshake {
+            self.reset();
+            self.greeted = false;
+            self.secure = true;
+            self.mode = Mode::Commands;
+        }
     }
 
     /// Whether a message waits for its answer.
@@ -470,6 +393,7 @@ impl Mailbox {
             Verb::Data if self.rcpts.is_empty() => {
                 Err(Reply::new(503, "5.5.1 No accepted recipient"))
             }
+            Verb::StartTls if self.offers_tls() => Ok(()),
             Verb::Bdat | Verb::StartTls | Verb::Auth => Err(Reply::new(502, "5.5.1 Not offered")),
             Verb::Other(_) => Err(Reply::new(500, "5.5.1 Unknown command")),
             _ => Ok(()),
@@ -534,11 +458,22 @@ impl Mailbox {
                 self.close(events);
                 return;
             }
-            Verb::Bdat | Verb::StartTls | Verb::Auth | Verb::Other(_) | Verb::Malformed => return,
+            Verb::StartTls => {
+                if self.mode != Mode::Closed {
+                    self.mode = Mode::Handshake;
+                    events.push(MailboxEvent::StartTls);
+                }
+                "220 2.0.0 Go on\r\n"
+            }
+            Verb::Bdat | Verb::Auth | Verb::Other(_) | Verb::Malformed => return,
         };
         if speak {
             self.say(reply);
         }
+    }
+
+    fn offers_tls(&self) -> bool {
+        self.options.starttls && !self.secure
     }
 
     fn hello(&self, extended: bool) -> Reply {
@@ -547,6 +482,9 @@ impl Mailbox {
             for extension in EXTENSIONS {
                 text.push('\n');
                 text.push_str(extension);
+            }
+            if self.offers_tls() {
+                text.push_str("\nSTARTTLS");
             }
             text.push_str("\nSIZE ");
             text.push_str(&self.options.size_limit.to_string());

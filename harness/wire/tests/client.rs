@@ -474,6 +474,12 @@ fn raw_bytes_and_their_replies() {
     talk.hears("214 help\r\n");
     assert_eq!(talk.says(), "MAIL FROM:<a@x>\r\nRCPT TO:<b@y>\r\nDATA\r\n");
     assert_eq!(talk.events, [raw("252 ok"), raw("214 help")]);
+    // A 421 means the same whatever it answers.
+    let mut talk = Talk::open(piped(), "PIPELINING");
+    talk.client.send_raw(b"HELP\r\n", 1);
+    talk.hears("421 stop\r\n");
+    assert_eq!(talk.events, [raw("421 stop")]);
+    assert!(!talk.client.is_usable());
 }
 
 #[test]

@@ -150,6 +150,29 @@ fn sequence_and_grammar() {
 }
 
 #[test]
+fn tls_begins_a_new_session() {
+    let options = MailboxOptions {
+        starttls: true,
+        ..MailboxOptions::default()
+    };
+    let mut talk = Talk::new(options, Vec::new());
+    talk.hears("EHLO c\r\n");
+    assert!(talk.says().contains("STARTTLS\r\n"));
+    // RFC 3207 4.2, and the injection it is about.
+    assert_eq!(
+        talk.asks("MAIL FROM:<a>\r\nSTARTTLS\r\nRCPT TO:<b>\r\n"),
+        [250, 220]
+    );
+    assert_eq!(talk.events.last(), Some(&MailboxEvent::StartTls));
+    talk.hears("NOOP\r\n");
+    talk.mailbox.secured();
+    assert_eq!(talk.asks("RCPT TO:<b>\r\nMAIL FROM:<a>\r\n"), [503, 503]);
+    talk.hears("EHLO c\r\n");
+    assert!(!talk.says().contains("STARTTLS"));
+    assert_eq!(talk.asks("STARTTLS\r\nMAIL FROM:<a>\r\n"), [502, 250]);
+}
+
+#[test]
 fn octets_of_an_unwanted_bdat_are_no_commands() {
     let mut talk = Talk::open(Vec::new());
     assert_eq!(
@@ -199,6 +222,18 @@ fn injected_replies() {
     assert_eq!(*phase, Some(Phase::Dot));
     assert_eq!(reply.as_ref().map(Reply::code), Some(554));
     assert_eq!(talk.asks("HELP\r\n"), [214]);
+    // Nothing of the refused message is left in the next. What is injected at
+    // the dot cannot accept in the host's place.
+    talk.mailbox
+        .inject(Injection::always(Phase::Dot, Reply::new(250, "injected")));
+    assert_eq!(talk.asks(ENVELOPE), [250, 250, 354]);
+    assert_eq!(talk.asks("y\r\n.\r\n"), []);
+    let Some(MailboxEvent::Message(message)) = talk.events.last() else {
+        panic!("{:?}", talk.events);
+    };
+    assert_eq!(message.content, b"y\r\n");
+    talk.answer("250 ok").unwrap();
+    assert_eq!(talk.codes(), [250]);
     // Silence, and a close.
     talk.mailbox.inject(Injection {
         reply: None,

@@ -359,6 +359,8 @@ fn lmtp_has_a_reply_for_each_accepted_recipient() {
         .map(|rcpt| rcpt.end_code)
         .collect();
     assert_eq!(codes, [Some(250), None, Some(452)]);
+    let progress = observer.transaction().map(|kept| kept.progress);
+    assert_eq!(progress, Some(Progress::Answered), "RSET comes too late");
 }
 
 #[test]
@@ -468,6 +470,64 @@ fn refusals_and_resets_keep_the_transaction_straight() {
         (last.number, last.progress, &last.from[..]),
         (5, Progress::Envelope, &b"h"[..])
     );
+}
+
+#[test]
+fn a_refused_nested_mail_hands_its_recipients_on() {
+    let (_, observer) = play(
+        &opened(&[
+            ('C', "MAIL FROM:<a>\r\nRCPT TO:<b>\r\n"),
+            ('S', "250 ok\r\n250 ok\r\n"),
+            ('C', "MAIL FROM:<c>\r\nRCPT TO:<d>\r\nRCPT TO:<e>\r\n"),
+            ('S', "503 nested\r\n250 ok\r\n550 no\r\n"),
+        ]),
+        1000,
+    );
+    let rcpts: Vec<_> = observer
+        .numbered(1)
+        .unwrap()
+        .rcpts
+        .iter()
+        .map(|rcpt| (rcpt.address.to_vec(), rcpt.code))
+        .collect();
+    assert_eq!(
+        rcpts,
+        [
+            (b"b".to_vec(), Some(250)),
+            (b"d".to_vec(), Some(250)),
+            (b"e".to_vec(), Some(550))
+        ]
+    );
+}
+
+#[test]
+fn an_abandoned_message_leaves_nothing_behind() {
+    let (told, observer) = play(
+        &opened(&[
+            ('C', "MAIL FROM:<a>\r\nRCPT TO:<b>\r\nBDAT 3\r\nabcRSET\r\n"),
+            ('S', "250 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n"),
+            ('C', "MAIL FROM:<c>\r\nRCPT TO:<d>\r\nBDAT 2 LAST\r\nxy"),
+            ('S', "250 ok\r\n250 ok\r\n250 ok\r\n"),
+            ('C', "MAIL FROM:<e>\r\n"),
+            ('S', "250 ok\r\n"),
+        ]),
+        1000,
+    );
+    assert!(told.contains(&"C96 dot t2 2".to_owned()), "{told:?}");
+    assert_eq!(
+        observer.transaction().unwrap().head,
+        b"",
+        "nothing of the one before"
+    );
+    let mut observer = Observer::default();
+    let mut points = Vec::new();
+    let wire = b"MAIL FROM:<a>\r\nBDAT 3\r\nabcRSET\r\nMAIL FROM:<c>\r\nBDAT 2 LAST\r\nxy";
+    observer.client_bytes(wire, &mut points);
+    let Seen::Dot { content, .. } = points.last().unwrap().seen else {
+        panic!("the last point is the dot");
+    };
+    assert_eq!(content, Some(*blake3::hash(b"xy").as_bytes()));
+    assert_eq!(observer.transaction().unwrap().head, b"xy");
 }
 
 #[test]
