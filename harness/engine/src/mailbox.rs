@@ -83,7 +83,9 @@ impl MailboxCore {
                         self.send(out);
                         out.push(MailboxOutput::Close);
                     }
+                    // STARTTLS is never offered here, so never accepted.
                     MailboxEvent::Hello(_)
+                    | MailboxEvent::StartTls
                     | MailboxEvent::Refused { .. }
                     | MailboxEvent::Violation { .. } => {}
                 }

@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -86,24 +85,20 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> DriverError
 }
 
 /// Reads a configuration file and runs a node in the foreground until SIGTERM
-/// or SIGINT; what goes wrong is printed. This is all of `mailproof node`.
-#[must_use]
-pub fn main(config: &Path) -> ExitCode {
+/// or SIGINT; what goes wrong is also printed. This is all of `mailproof node`.
+///
+/// # Errors
+/// As [`run`], and when the file cannot be read or does not hold.
+pub fn main(config: &Path) -> Result<(), DriverError> {
+    let path = config.display().to_string();
     let run = || {
-        let path = config.display().to_string();
         let text = std::fs::read_to_string(config).map_err(|error| DriverError::File {
             path: path.clone(),
             error,
         })?;
         run(Config::from_toml(&text, &path)?)
     };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            journal::complain(&error);
-            ExitCode::from(error.code())
-        }
-    }
+    run().inspect_err(journal::complain)
 }
 
 /// Runs a node in the foreground until SIGTERM or SIGINT. Events go to
