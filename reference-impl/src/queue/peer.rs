@@ -103,6 +103,9 @@ impl Peer {
     }
 }
 
+/// Nanoseconds before a due timer that could not act goes off again.
+const AGAIN: u64 = 20_000_000;
+
 impl Queue {
     /// The peer of this name; names only the store knows are added.
     pub(crate) fn peer_named(&mut self, name: &str) -> PeerId {
@@ -174,6 +177,10 @@ impl Queue {
         if !entry.held.is_empty() {
             at = at.min(after(entry.last_contact, span));
         }
+        // A takeover that is due and cannot happen yet (its copies are on
+        // their way to the disk) is looked at again after a while, not at once
+        // and for ever.
+        let at = at.max(self.now.mono.saturating_add(AGAIN));
         let entry = &mut self.peers[peer];
         Self::arm(&mut self.timers, Timer::Peer(peer), at, &mut entry.armed);
     }
