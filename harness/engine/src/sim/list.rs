@@ -10,6 +10,7 @@ use mailproof_wire::identify;
 
 use super::SimWorld;
 use super::node::State;
+use crate::spool::{OnDisk, read_store};
 
 impl<W: Sink> SimWorld<W> {
     /// Has a node list its queues.
@@ -46,12 +47,19 @@ impl<W: Sink> SimWorld<W> {
             self.unlisted(node, "the node still runs");
             return;
         }
-        self.unlisted(node, "no reader");
+        let host = &self.nodes[node];
+        match read_store(&OnDisk(&host.disk), &self.plan.run) {
+            Ok(holdings) => {
+                let party = host.party;
+                self.record(Witness::Disk(party), holdings.event(party));
+            }
+            Err(error) => self.unlisted(node, &format!("its store cannot be read: {error}")),
+        }
     }
 }
 
 /// A listing as rows: those of the workload's messages, and how many others.
-fn rows(view: &QueuesView, run: &str) -> (Vec<Row>, u32) {
+pub(crate) fn rows(view: &QueuesView, run: &str) -> (Vec<Row>, u32) {
     let mut rows = Vec::new();
     let mut others = 0;
     let mut row = |x_mailproof: &str, addresses: &mut dyn Iterator<Item = &str>, state| {

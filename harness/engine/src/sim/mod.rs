@@ -24,6 +24,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use list::rows;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
