@@ -34,7 +34,7 @@ fn kill_at(lines: usize) {
     let temporary = dir.path().join("tmp");
     fs::create_dir(&temporary).unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_mailproof"))
-        .args(["run", "smoke/primary-crash", "--target", "pyrelay", "--out", "out"])
+        .args(["run", "smoke/primary-crash", "--out", "out"])
         .current_dir(dir.path())
         .env("TMPDIR", &temporary)
         .stdin(Stdio::null())
