@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mailproof_model::event::{Rcpt, Stage, StoreState};
+use mailproof_model::event::{Rcpt, RowState, Stage, StoreState};
 use mailproof_model::history::Durability;
 use mailproof_model::workload::shape;
 use mailproof_model::{scenario, target};
@@ -113,6 +113,14 @@ impl Run {
         assert!(self.has(|w| matches!(w, What::Quiet { .. })));
         assert!(!self.has(|w| matches!(w, What::Phantom { .. })));
         assert!(!self.has(|w| matches!(w, What::Trouble { .. })));
+        // Every store that is left was read, and holds nothing more.
+        for event in &self.events {
+            if let What::StoreRead { rows, damage, .. } = &event.ev {
+                let owed = rows.iter().filter(|row| row.state != RowState::Done);
+                assert_eq!((owed.count(), damage), (0, &None), "{event:?}");
+            }
+        }
+        assert!(!self.has(|w| matches!(w, What::Unlisted { .. })));
     }
 
     fn duplicates(&self) -> u32 {
