@@ -7,38 +7,38 @@ use std::ops::Range;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file, as given; empty for a configuration that came from no file.
-    pub file: String,
+    pub file: Box<str>,
     /// Line, counted from 1; 0 when the place is not in any text.
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
     /// The text of that line.
-    pub source_line: String,
+    pub source_line: Box<str>,
     /// Number of characters to underline.
     pub width: usize,
     /// The key, as in `peers[1].address`; empty when the text is no TOML.
-    pub key: String,
+    pub key: Box<str>,
     /// What was expected there.
-    pub expected: String,
+    pub expected: Box<str>,
 }
 
 impl ConfigError {
     /// An error about `key` of a configuration without text.
     pub(crate) fn bare(key: &str, expected: impl Into<String>) -> Self {
         Self {
-            file: String::new(),
+            file: "".into(),
             line: 0,
             column: 0,
-            source_line: String::new(),
+            source_line: "".into(),
             width: 0,
-            key: key.to_owned(),
-            expected: expected.into(),
+            key: key.into(),
+            expected: expected.into().into(),
         }
     }
 
     /// The same error, placed at the byte range `span` of `text`.
     pub(crate) fn at(mut self, file: &str, text: &str, span: Option<Range<usize>>) -> Self {
-        file.clone_into(&mut self.file);
+        self.file = file.into();
         let Some(span) = span else { return self };
         let start = floor(text, span.start.min(text.len()));
         let end = floor(text, span.end.clamp(start, text.len()));
@@ -46,9 +46,7 @@ impl ConfigError {
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
         self.line = text[..start].matches('\n').count() + 1;
         self.column = text[line_start..start].chars().count() + 1;
-        text[line_start..line_end]
-            .trim_end_matches('\r')
-            .clone_into(&mut self.source_line);
+        self.source_line = text[line_start..line_end].trim_end_matches('\r').into();
         self.width = text[start..end.clamp(start, line_end)]
             .chars()
             .count()

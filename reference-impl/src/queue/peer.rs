@@ -192,7 +192,17 @@ impl Queue {
         let frequency = self.later(self.config.shadow_heartbeat_frequency) - now;
         let span = self.later(self.config.shadow_resubmit_time_span) - now;
         let entry = &mut self.peers[peer];
+        let late = now.saturating_sub(entry.armed);
         entry.armed = 0;
+        // A timer that goes off later by more than a poll means that this node
+        // stood still itself, and its silence is not the peer's: the peer gets
+        // two more polls before its copies are taken over.
+        if late > frequency {
+            let chance = now
+                .saturating_sub(span)
+                .saturating_add(frequency.saturating_mul(2));
+            entry.last_contact = entry.last_contact.max(chance.min(now));
+        }
         if !entry.held.is_empty() && now.saturating_sub(entry.last_contact) >= span {
             self.take_over_all(peer, "unreachable for shadow-resubmit-time-span");
         }
