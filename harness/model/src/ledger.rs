@@ -851,10 +851,11 @@ impl Ledger {
         for (n, life) in lives.iter().enumerate() {
             let Some(exit) = life.exit else { continue };
             // A node is silenced before it is killed: the outage begins with
-            // the fault.
+            // the fault. A fault that was taken back before is not the cause.
             let start = self
                 .faults
                 .values()
+                .filter(|f| f.removed.is_none_or(|r| r.at > exit.at))
                 .flat_map(|f| &f.fired)
                 .filter(|f| {
                     f.node == Some(node) && f.mark.at <= exit.at && f.mark.at >= life.started.at
