@@ -275,6 +275,19 @@ pub struct End {
     pub from: Option<Party>,
 }
 
+/// A link that stood still at a point.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Which fault held it.
+    pub fault: u32,
+    /// Which connection.
+    pub conn: Conn,
+    /// Since when.
+    pub since: Mark,
+    /// Until when; `None`: to the end.
+    pub until: Option<Mark>,
+}
+
 /// What one link saw besides mail.
 #[derive(Clone, Debug, Default)]
 pub struct Wire {
@@ -286,8 +299,8 @@ pub struct Wire {
     pub ended: Vec<End>,
     /// Completed exchanges: a reply stood at the link.
     pub exchanges: Vec<Mark>,
-    /// It stood held: fault, since, until.
-    pub held: Vec<(u32, Mark, Option<Mark>)>,
+    /// It stood held.
+    pub held: Vec<Held>,
     /// At some time it could not be read.
     pub opaque: bool,
 }
@@ -607,16 +620,21 @@ impl Ledger {
                     w.opaque = true;
                 }
             }
-            What::Held { fault, .. } => {
+            What::Held { conn, fault, .. } => {
                 if let Some(w) = self.wire(link) {
-                    w.held.push((*fault, mark, None));
+                    w.held.push(Held {
+                        fault: *fault,
+                        conn: *conn,
+                        since: mark,
+                        until: None,
+                    });
                 }
             }
             What::Released { fault, .. } => {
                 if let Some(w) = self.wire(link)
-                    && let Some(h) = w.held.iter_mut().rev().find(|h| h.0 == *fault)
+                    && let Some(h) = w.held.iter_mut().rev().find(|h| h.fault == *fault)
                 {
-                    h.2.get_or_insert(mark);
+                    h.until.get_or_insert(mark);
                 }
             }
             What::Taken {

@@ -193,10 +193,12 @@ fn kind(step: &Step) -> &'static str {
 }
 
 fn held(ledger: &Ledger, fault: u32) -> Option<(Link, Mark)> {
-    ledger
-        .wires
-        .iter()
-        .find_map(|(l, w)| w.held.iter().find(|h| h.0 == fault).map(|h| (*l, h.1)))
+    ledger.wires.iter().find_map(|(l, w)| {
+        w.held
+            .iter()
+            .find(|h| h.fault == fault)
+            .map(|h| (*l, h.since))
+    })
 }
 
 /// A node's life ended: its wait status, and a link on which that was felt.
@@ -291,7 +293,7 @@ fn in_flight(proof: &mut Proof, ledger: &Ledger, label: &str, node: Party, at: M
         let open = mail.rcpts.iter().any(|r| !delivered_before(mail, *r, at));
         open.then_some((hop.link, hop.dot, msg))
     });
-    match found {
+    match found.or_else(|| stands_held(ledger, node, at)) {
         Some((link, mark, msg)) => proof.add(
             EvidenceKind::InFlight,
             Witness::Link(link),
@@ -300,6 +302,31 @@ fn in_flight(proof: &mut Proof, ledger: &Ledger, label: &str, node: Party, at: M
         ),
         None => proof.lack(format!("{label}: no mail was under way at {node}")),
     }
+}
+
+/// A transaction that stands held on a link of the node: even if its reply is
+/// there already, one side does not know of it.
+fn stands_held(ledger: &Ledger, node: Party, at: Mark) -> Option<(Link, Mark, u32)> {
+    let (link, held) = ledger
+        .wires
+        .iter()
+        .filter(|(l, _)| l.touches(node))
+        .find_map(|(l, w)| {
+            w.held
+                .iter()
+                .find(|h| h.since.id < at.id && h.until.is_none_or(|u| u.id > at.id))
+                .map(|h| (*l, h))
+        })?;
+    (0u32..)
+        .zip(&ledger.mails)
+        .flat_map(|(msg, mail)| {
+            let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+            tried
+                .chain(&mail.hops)
+                .filter(|h| h.link == link && h.conn == held.conn && h.dot.id < held.since.id)
+                .map(move |h| (link, h.dot, msg))
+        })
+        .max_by_key(|found| found.1)
 }
 
 fn delivered_before(mail: &Mail, rcpt: u16, at: Mark) -> bool {
@@ -336,8 +363,8 @@ fn on_link(
         LinkAct::Hold => wire
             .held
             .iter()
-            .find(|h| h.1.id >= fired.mark.id)
-            .map(|h| (Witness::Link(link), h.1, format!("{link} stood still"))),
+            .find(|h| h.since.id >= fired.mark.id)
+            .map(|h| (Witness::Link(link), h.since, format!("{link} stood still"))),
         LinkAct::Delay(span) => span
             .resolve(&plan.times)
             .ok()

@@ -247,7 +247,7 @@ fn deadline(plan: &Plan, ledger: &Ledger) -> At {
     let released = ledger
         .wires
         .values()
-        .flat_map(|w| w.held.iter().filter_map(|h| h.2));
+        .flat_map(|w| w.held.iter().filter_map(|h| h.until));
     let outcomes = ledger
         .mails
         .iter()
