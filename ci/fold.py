@@ -1,0 +1,1726 @@
+#!/usr/bin/env python3
+"""A second judge: histories to verdicts, from the format and the rules alone.
+
+Written from harness/model/HISTORY.md and harness/model/JUDGE.md, in plain
+Python with its standard library, so that what the documents say and what the
+command does are held against each other.
+
+    fold.py HISTORY.jsonl|RUNDIR…   one JSON object for each, on a line
+    fold.py --fixtures DIR          every fixture and mutant below DIR gives
+                                    what stands beside it, else exit 1
+    fold.py --against FILE          lines of `mailproof check --format json`:
+                                    each run directory judged again, exit 1 on
+                                    any difference
+    fold.py --self-check            the fixtures of this repository
+
+What it leaves out: the BLAKE3 chain is not computed (the standard library has
+no BLAKE3), so a changed byte that leaves a line readable is not found; only
+the places and counts of block lines and of the seal are. `mailproof check`
+finds the rest.
+"""
+
+import bisect
+import json
+import os
+import re
+import sys
+import tomllib
+
+# --- the format (HISTORY.md) -------------------------------------------------
+
+BLOCK_EVENTS = 256
+PARTY = re.compile(r"client|mb|[nm]([1-9][0-9]{0,4})")
+HEX64 = r"[0-9a-f]{64}"
+BLOCK = re.compile(rf'\{{"block":(\d+),"events":(\d+),"hash":"({HEX64})"\}}')
+SEAL = re.compile(rf'\{{"seal":\{{"events":(\d+),"root":"({HEX64})"\}}\}}')
+
+
+class Altered(Exception):
+    """A line that is no right line, and why."""
+
+
+def number(most):
+    return lambda v: type(v) is int and 0 <= v <= most
+
+
+def text(v):
+    return type(v) is str
+
+
+def flag(v):
+    return type(v) is bool
+
+
+def party(v):
+    found = PARTY.fullmatch(v) if type(v) is str else None
+    return bool(found) and (found.group(1) is None or int(found.group(1)) <= 65535)
+
+
+def link(v):
+    return type(v) is str and v.count("->") == 1 and all(party(p) for p in v.split("->"))
+
+
+def one_of(*names):
+    return lambda v: v in names
+
+
+def many(of):
+    return lambda v: type(v) is list and all(of(x) for x in v)
+
+
+def record(need, may=()):
+    """An object with these members and no others."""
+    may = dict(may)
+
+    def check(v):
+        if type(v) is not dict or any(k not in v for k in need):
+            return False
+        for key, value in v.items():
+            of = need.get(key) or may.get(key)
+            if of is None or not of(value):
+                return False
+        return True
+
+    return check
+
+
+U16, U32, U64 = number(2**16 - 1), number(2**32 - 1), number(2**64 - 1)
+RCPTS = many(U16)
+ROW = record(
+    {
+        "msg": lambda v: v is None or U32(v),
+        "rcpts": RCPTS,
+        "state": one_of("queued", "shadow", "done"),
+    }
+)
+STORED = record({"msg": U32, "rcpt": U16, "copies": U32, "digest": text})
+
+LIFE = {"node": party, "life": U32}
+# Each event: its fields, and who may say it.
+EVENTS = {
+    "start": (record({**LIFE, "store": one_of("same", "empty")}), "kernel"),
+    "ready": (record(LIFE), "kernel link"),
+    "exit": (record({**LIFE, "status": text}), "kernel"),
+    "paused": (record(LIFE), "kernel"),
+    "resumed": (record(LIFE), "kernel"),
+    "dropped": (record({"node": party, "operations": U64}), "disk"),
+    "store-gone": (record({"node": party}), "disk"),
+    "store-read": (
+        record({"node": party, "rows": many(ROW)}, {"stored": many(STORED), "damage": text}),
+        "disk",
+    ),
+    "fault": (
+        record(
+            {"fault": U32, "stage": one_of("requested", "armed", "fired", "removed"), "text": text},
+            {"node": party, "link": link, "conn": U32},
+        ),
+        "director injector",
+    ),
+    "attempt": (
+        record(
+            {"msg": U32, "attempt": U16, "session": U16, "node": party, "rcpts": RCPTS},
+            {"silent": flag},
+        ),
+        "client",
+    ),
+    "outcome": (
+        record({"msg": U32, "attempt": U16, "rcpts": RCPTS, "end": RCPTS}, {"note": text}),
+        "client",
+    ),
+    "gave-up": (record({"msg": U32}), "client"),
+    "open": (record({"conn": U32}), "link"),
+    "refused": (record({}, {"note": text}), "link"),
+    "shut": (
+        record({"conn": U32, "how": one_of("fin", "reset", "silent")}, {"from": party}),
+        "link",
+    ),
+    "dot": (
+        record({"conn": U32, "rcpts": RCPTS, "digest": text}, {"msg": U32, "attempt": U16}),
+        "link",
+    ),
+    "reply": (
+        record(
+            {"conn": U32, "to": text, "code": U16}, {"msg": U32, "attempt": U16, "rcpts": RCPTS}
+        ),
+        "link",
+    ),
+    "verb": (record({"conn": U32, "verb": text, "code": U16}), "link"),
+    "opaque": (record({"conn": U32, "note": text}), "link"),
+    "held": (record({"conn": U32, "fault": U32, "phase": text}), "link"),
+    "released": (record({"conn": U32, "fault": U32}), "link"),
+    "taken": (
+        record(
+            {"conn": U32, "from": party, "msg": U32, "attempt": U16, "rcpts": RCPTS, "digest": text},
+            {"strangers": many(text)},
+        ),
+        "mailbox",
+    ),
+    "dsn": (
+        record({"conn": U32, "from": party, "msg": U32, "action": text, "rcpts": RCPTS}),
+        "mailbox",
+    ),
+    "phantom": (record({"conn": U32, "from": party, "note": text}), "mailbox"),
+    "queues": (record({"node": party, "rows": many(ROW)}, {"others": U32}), "node"),
+    "unlisted": (record({"node": party, "note": text}), "director"),
+    "step": (record({"step": U32, "text": text}), "director"),
+    "choice": (record({"step": U32, "of": text, "picked": party}), "director"),
+    "waited": (record({"step": U32, "until": text, "came": flag}), "director"),
+    "measured": (record({"name": text, "took": U64}), "director"),
+    "quiet": (record({"since": U64, "lasted": U64}), "director"),
+    "end": (record({"why": text}), "director"),
+    "trouble": (record({"note": text}), "director"),
+}
+NOT_AFTER_END = {"attempt", "step", "choice", "waited", "measured", "quiet", "end"}
+
+
+def once(pairs):
+    """Members of an object; a name that appears twice is an error."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Altered("a name appears twice")
+    return found
+
+
+def loads(line):
+    try:
+        return json.loads(line, object_pairs_hook=once)
+    except ValueError as e:
+        raise Altered(f"no JSON: {e}") from None
+
+
+def may_say(by, name, fields):
+    """Whether this witness may say this event."""
+    kind, _, of = by.partition(":")
+    if kind not in EVENTS[name][1].split():
+        return False
+    if kind in ("disk", "node"):
+        return of == fields["node"]
+    if kind == "link":
+        return link(of)
+    if of or ":" in by:
+        return False
+    if name == "fault":
+        return (by == "director") == (fields["stage"] == "requested")
+    return True
+
+
+class Event:
+    """One event: id, at, by, name, fields; `link` if a link saw it."""
+
+    __slots__ = ("id", "at", "by", "name", "f", "link")
+
+    def __init__(self, place, at, by, name, fields):
+        self.id, self.at, self.by, self.name, self.f = place, at, by, name, fields
+        self.link = by[5:] if by.startswith("link:") else None
+
+
+def event_of(value, due, before, ended, relaxed):
+    """An event from its JSON value, held to §3 and §4 of the format."""
+    if type(value) is not dict:
+        raise Altered("an event is an object")
+    for key in value:
+        if key not in ("id", "at", "by", "ev"):
+            raise Altered(f"an event has no member `{key}`")
+    if "id" in value or not relaxed:
+        if type(value.get("id")) is not int or value["id"] != due:
+            raise Altered(f"the id must be {due}")
+    at, by, ev = value.get("at"), value.get("by"), value.get("ev")
+    if not U64(at) or at < before:
+        raise Altered(f"its time {at} lies before that of the event before it, {before}")
+    if type(by) is not str or type(ev) is not dict or len(ev) != 1:
+        raise Altered("an event has a witness and one thing that was seen")
+    ((name, fields),) = ev.items()
+    if name not in EVENTS or not EVENTS[name][0](fields):
+        raise Altered(f"`{name}` is no event, or has not the fields that it should")
+    if not may_say(by, name, fields):
+        raise Altered(f"`{by}` may not be the witness of `{name}`")
+    late = name in NOT_AFTER_END or (name == "fault" and fields["stage"] == "requested")
+    if ended and late:
+        raise Altered(f"`{name}` may not follow `end`")
+    return Event(due, at, by, name, fields)
+
+
+def header_of(line):
+    value = loads(line)
+    if type(value) is not dict or set(value) != {"mailproof", "plan"}:
+        raise Altered("a history begins with its header")
+    if value["mailproof"] != "history/1":
+        raise Altered(f"the version {value['mailproof']} is not known")
+    return value["plan"]
+
+
+def content(lines):
+    """The relaxed form: no empty lines, no lines that begin with `#`."""
+    for at, line in enumerate(lines, 1):
+        line = line.strip()
+        if line and not line.startswith("#"):
+            yield at, line
+
+
+def relaxed(lines, plan=None):
+    """A hand-made history: plan, events."""
+    events, ended, at = [], False, 0
+    for place, line in content(lines):
+        try:
+            if plan is None:
+                plan = header_of(line)
+                continue
+            event = event_of(loads(line), len(events), at, ended, True)
+        except Altered as e:
+            raise Altered(f"line {place}: {e}") from None
+        at, ended = event.at, ended or event.name == "end"
+        events.append(event)
+    if plan is None:
+        raise Altered("line 1: there is no header")
+    return plan, events
+
+
+def full(path):
+    """A history as it is written: plan, events, why it is unsealed or None."""
+    plan, events, ended, at = None, [], False, 0
+    blocks = open_lines = 0
+    due = False  # a block line must come next
+    last, short, sealed = None, False, False
+    with open(path, "rb") as file:
+        for place, raw in enumerate(file, 1):
+            if not raw.endswith(b"\n"):
+                break  # torn: whatever it holds, it is not there
+            try:
+                line = raw[:-1].decode("utf-8")
+                if sealed:
+                    raise Altered("nothing may follow the seal")
+                if plan is None:
+                    plan, open_lines = header_of(line), 1
+                elif line.startswith('{"block":'):
+                    found = BLOCK.fullmatch(line)
+                    if (
+                        not found
+                        or not open_lines
+                        or short
+                        or int(found[1]) != blocks
+                        or int(found[2]) != len(events)
+                    ):
+                        raise Altered("not the block line that follows from the lines before it")
+                    # The header alone, or fewer events than a block has: the
+                    # seal must follow.
+                    short = not due
+                    blocks, open_lines, last, due = blocks + 1, 0, found[3], False
+                elif line.startswith('{"seal":'):
+                    found = SEAL.fullmatch(line)
+                    if (
+                        not found
+                        or open_lines
+                        or int(found[1]) != len(events)
+                        or found[2] != last
+                    ):
+                        raise Altered("not the seal that follows from the lines before it")
+                    sealed = True
+                else:
+                    if due or short:
+                        raise Altered("a block line or the seal is missing")
+                    event = event_of(loads(line), len(events), at, ended, False)
+                    at, ended = event.at, ended or event.name == "end"
+                    events.append(event)
+                    open_lines += 1
+                    due = len(events) % BLOCK_EVENTS == 0
+            except (Altered, UnicodeDecodeError) as e:
+                raise Altered(f"line {place}: {e}") from None
+    if plan is None:
+        raise Altered("it ends within its first line, so there is no plan")
+    return plan, events, None if sealed else "it has no seal"
+
+
+# --- spans (HISTORY.md §5) -----------------------------------------------------
+
+UNITS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "min": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86400 * 10**9,
+}
+TERM = re.compile(r"\s*([0-9_]*)(?:\.([0-9]{1,9}))?\s*([A-Za-z][A-Za-z0-9-]*)\s*(?:/\s*([0-9]+)\s*)?")
+
+
+def span(written, times):
+    """Nanoseconds; None if a name has no value or the sum is out of range."""
+    total, sign = 0, 1
+    for part in re.split(r"([+-])(?=\s*[0-9.]|\s*[A-Za-z])", written):
+        if part in ("+", "-"):
+            sign = 1 if part == "+" else -1
+            continue
+        found = TERM.fullmatch(part)
+        if not found:
+            return None
+        whole, fraction, name, by = found.groups()
+        if name in UNITS:
+            base = UNITS[name]
+        else:
+            names = [name]
+            if name.endswith("s"):
+                names.append(name[:-1])
+            if name.endswith("ies"):
+                names.append(name[:-3] + "y")
+            base = next((times[n] for n in names if n in times), None)
+            if base is None:
+                return None
+        whole, fraction = whole.replace("_", ""), fraction or ""
+        digits = whole + fraction
+        factor = int(digits) if digits else 1
+        total += sign * (base * factor // ((int(by) if by else 1) * 10 ** len(fraction)))
+    return total if 0 <= total < (2**64 - 1) // 2 else None
+
+
+# --- the ledger (JUDGE.md §1) ----------------------------------------------------
+
+NODE_FAULTS = ("crash", "power-cut", "node-lost", "restart")
+
+
+def is_node(p):
+    return p[0] in "nm" and p != "mb"
+
+
+def is_end(p):
+    return p[0] == "m"
+
+
+def ends(l):
+    return tuple(l.split("->"))
+
+
+def between(a, b):
+    return (a, b) if a < b else (b, a)
+
+
+class Hop:
+    """An end of data on a link and the replies to it."""
+
+    __slots__ = ("link", "conn", "attempt", "rcpts", "digest", "dot", "answers")
+
+    def __init__(self, event):
+        f = event.f
+        self.link, self.conn = event.link, f["conn"]
+        self.attempt, self.rcpts = f.get("attempt", 0), f["rcpts"]
+        self.digest, self.dot, self.answers = f["digest"], event, []
+
+    def reply(self, rcpt):
+        """The first reply that speaks for a recipient of the transaction."""
+        if rcpt in self.rcpts:
+            for reply in self.answers:
+                if "rcpts" not in reply.f or rcpt in reply.f["rcpts"]:
+                    return reply
+        return None
+
+    def accepted(self, rcpt):
+        reply = self.reply(rcpt)
+        return reply is not None and reply.f["code"] // 100 == 2
+
+
+class Try:
+    """An attempt of the sender."""
+
+    __slots__ = ("begun", "f", "hop", "outcome")
+
+    def __init__(self, event):
+        self.begun, self.f, self.hop, self.outcome = event, event.f, None, None
+
+
+class Mail:
+    """What one message went through."""
+
+    __slots__ = ("rcpts", "silent", "tries", "hops", "copies", "dsns", "strangers")
+
+    def __init__(self):
+        self.rcpts, self.silent = [], False
+        self.tries, self.hops, self.copies, self.dsns, self.strangers = [], [], [], [], []
+
+
+class Ledger:
+    """Everything a history says, by message, node and link."""
+
+    def __init__(self, plan, events):
+        self.plan, self.events = plan, events
+        self.limit = plan["scenario"]["workload"]["messages"]
+        self.mails, self.troubles, self.phantoms = {}, [], []
+        self.lives, self.pauses = {}, {}
+        self.dropped, self.gone, self.was_gone = [], {}, []
+        self.stores, self.listings = {}, {}
+        self.fired, self.removed = {}, {}
+        self.opaque, self.refused, self.shuts, self.held = set(), {}, {}, []
+        self.exchanges, self.dots = {}, {}
+        self.released, self.waited, self.measured = [], [], []
+        self.resumed, self.heard = [], {}
+        self.moved = self.quiet = self.end = None
+        for event in events:
+            getattr(self, "on_" + event.name.replace("-", "_"), self.skip)(event, event.f)
+
+    def skip(self, event, f):
+        pass
+
+    def mail(self, event):
+        if event.f["msg"] >= self.limit:
+            self.troubles.append(f"event {event.id} names a message that the workload has not")
+            return None
+        return self.mails.setdefault(event.f["msg"], Mail())
+
+    # Nodes and disks.
+    def on_start(self, event, f):
+        life = {"life": f["life"], "store": f["store"], "start": event, "ready": None, "exit": None}
+        self.lives.setdefault(f["node"], []).append(life)
+
+    def life(self, f):
+        found = [l for l in self.lives.get(f["node"], []) if l["life"] == f["life"]]
+        return found[-1] if found else None
+
+    def on_ready(self, event, f):
+        life = self.life(f)
+        if life and not life["ready"]:
+            life["ready"] = event
+
+    def on_exit(self, event, f):
+        life = self.life(f)
+        if not life:
+            self.troubles.append(f"event {event.id} ends a life that never started")
+        elif not life["exit"]:
+            life["exit"] = event
+
+    def on_paused(self, event, f):
+        self.pauses.setdefault(f["node"], []).append([event, None])
+
+    def on_resumed(self, event, f):
+        pauses = self.pauses.get(f["node"])
+        if pauses and not pauses[-1][1]:
+            pauses[-1][1] = event
+
+    def on_dropped(self, event, f):
+        self.dropped.append(event)
+
+    def on_store_gone(self, event, f):
+        self.gone[f["node"]] = event
+        self.was_gone.append(event)
+        self.stores.pop(f["node"], None)
+
+    def on_store_read(self, event, f):
+        self.stores[f["node"]] = Listing(event)
+
+    def on_queues(self, event, f):
+        self.listings[f["node"]] = Listing(event)
+
+    # Faults.
+    def on_fault(self, event, f):
+        if f["stage"] == "fired":
+            self.fired.setdefault(f["fault"], []).append(event)
+        elif f["stage"] == "removed":
+            self.removed[f["fault"]] = event
+
+    # The client.
+    def on_attempt(self, event, f):
+        self.moved = event
+        mail = self.mail(event)
+        if mail:
+            if not mail.tries:
+                mail.rcpts = f["rcpts"]
+            mail.silent = mail.silent or f.get("silent", False)
+            mail.tries.append(Try(event))
+
+    def on_outcome(self, event, f):
+        mail = self.mail(event)
+        if mail:
+            for t in reversed(mail.tries):
+                if t.f["attempt"] == f["attempt"] and not t.outcome:
+                    t.outcome = event
+                    return
+            self.troubles.append(f"event {event.id} ends an attempt that never began")
+
+    def on_gave_up(self, event, f):
+        self.mail(event)
+
+    # Links.
+    def on_refused(self, event, f):
+        self.refused.setdefault(event.link, []).append(event)
+
+    def on_shut(self, event, f):
+        self.shuts.setdefault(event.link, []).append(event)
+
+    def on_dot(self, event, f):
+        self.moved = event
+        if "msg" not in f:
+            return
+        mail = self.mail(event)
+        if not mail:
+            return
+        hop = Hop(event)
+        self.dots.setdefault(event.link, []).append(hop)
+        if not event.link.startswith("client->"):
+            mail.hops.append(hop)
+            return
+        for t in reversed(mail.tries):
+            if t.f["attempt"] == hop.attempt and not t.hop:
+                t.hop = hop
+                return
+        self.troubles.append(f"event {event.id} is of an attempt that never began")
+
+    def exchange(self, event):
+        self.exchanges.setdefault(between(*ends(event.link)), []).append(event.at)
+
+    def on_verb(self, event, f):
+        self.exchange(event)
+
+    def on_reply(self, event, f):
+        self.exchange(event)
+        if f["to"] != "dot" or "msg" not in f:
+            return
+        mail = self.mail(event)
+        if not mail:
+            return
+        if event.link.startswith("client->"):
+            hops = [t.hop for t in mail.tries if t.hop and t.f["attempt"] == f.get("attempt", 0)]
+        else:
+            hops = mail.hops
+        for hop in reversed(hops):
+            if hop.link == event.link and hop.conn == f["conn"]:
+                hop.answers.append(event)
+                return
+        self.troubles.append(f"event {event.id} answers an end of data that no link saw")
+
+    def on_opaque(self, event, f):
+        self.opaque.add(event.link)
+
+    def on_held(self, event, f):
+        self.held.append(event)
+
+    def on_released(self, event, f):
+        self.released.append(event)
+
+    # Mail's end.
+    def on_taken(self, event, f):
+        self.moved = event
+        if f["msg"] >= self.limit:
+            self.phantoms.append(event)
+            return
+        mail = self.mail(event)
+        l = f["from"] + "->mb"
+        crossed = any(h.link == l and h.conn == f["conn"] for h in mail.hops)
+        if not crossed and l not in self.opaque:
+            self.troubles.append(f"event {event.id} was taken, but {l} never saw it pass")
+        mail.strangers += f.get("strangers", [])
+        mail.copies.append(event)
+
+    def on_dsn(self, event, f):
+        self.moved = event
+        mail = self.mail(event)
+        if mail:
+            mail.dsns.append(event)
+
+    def on_phantom(self, event, f):
+        self.moved = event
+        self.phantoms.append(event)
+
+    # The director.
+    def on_waited(self, event, f):
+        self.waited.append(event)
+
+    def on_measured(self, event, f):
+        self.measured.append(event)
+
+    def on_quiet(self, event, f):
+        self.quiet = event
+
+    def on_end(self, event, f):
+        self.end = event
+
+    def on_trouble(self, event, f):
+        self.troubles.append(f["note"])
+
+
+class Listing:
+    """A listing of queues or a reading of a store, by message."""
+
+    def __init__(self, event):
+        self.event = event
+        self.damage = "damage" in event.f
+        self.unknown = event.f.get("others", 0) > 0
+        self.rows = {}
+        for row in event.f["rows"]:
+            if row["msg"] is None:
+                self.unknown = True
+            elif row["state"] != "done":
+                self.rows.setdefault(row["msg"], []).append(row["rcpts"])
+
+    def holds(self, msg, rcpt):
+        return any(not rcpts or rcpt in rcpts for rcpts in self.rows.get(msg, ()))
+
+
+# --- the judge (JUDGE.md §2 to §8) -------------------------------------------------
+
+
+class Delivery:
+    __slots__ = ("event", "source", "attempt", "conn", "learned")
+
+    def __init__(self, event, source, attempt, conn, learned):
+        self.event, self.source, self.attempt = event, source, attempt
+        self.conn, self.learned = conn, learned
+
+
+class Outage:
+    __slots__ = ("start", "end", "emptied", "own", "exited")
+
+    def __init__(self, start, end, emptied=False, own=True, exited=False):
+        self.start, self.end, self.emptied = start, end, emptied
+        self.own, self.exited = own, exited
+
+
+class Judge:
+    def __init__(self, plan, events, unsealed):
+        self.plan, self.events, self.unsealed = plan, events, unsealed
+        self.scenario, self.target = plan["scenario"], plan["target"]
+        self.expect = self.scenario.get("expect", {})
+        self.delivered = self.expect.get("delivered", "exactly-once")
+        self.level = self.expect.get("level", "wire")
+        self.steps = [next(iter(s.items())) for s in self.scenario.get("step", [])]
+        self.times = plan["times"]
+        self.ledger = Ledger(plan, events)
+        cluster = self.scenario.get("cluster", {})
+        self.stores = [f"m{n + 1}" for n in range(cluster.get("stores", 0))]
+        self.nodes = [f"n{n + 1}" for n in range(cluster.get("nodes", 3))] + self.stores
+        self.known_outages = {}
+        self.conn_fired = {}
+        for receipts in self.ledger.fired.values():
+            for e in receipts:
+                if "conn" in e.f:
+                    self.conn_fired.setdefault(e.f["conn"], []).append(e)
+        self.opaque_inside = any(all(map(is_node, ends(l))) for l in self.ledger.opaque)
+        self.shown = {}  # message, recipient: copies, digests in the mailboxes
+        for m in self.stores:
+            if m in self.ledger.stores:
+                for row in self.ledger.stores[m].event.f.get("stored", []):
+                    known = self.shown.setdefault((row["msg"], row["rcpt"]), [0, set()])
+                    known[0] += row["copies"]
+                    if row["copies"]:
+                        known[1].add(row["digest"])
+        self.deadline = self.deadline_of()
+        self.rested = self.rested_of()
+
+    def time(self, name):
+        return self.times.get(name, 0)
+
+    # §2
+    def ended(self, t, rcpt):
+        told = None
+        if t.outcome and rcpt in t.f["rcpts"]:
+            place, o = t.f["rcpts"].index(rcpt), t.outcome.f
+            codes = o["rcpts"]
+            code = codes[place] if place < len(codes) else 0
+            if code // 100 in (4, 5):
+                told = code
+            elif code // 100 == 2:
+                nth = 0
+                if len(o["end"]) > 1:
+                    nth = sum(1 for c in codes[:place] if c // 100 == 2)
+                told = o["end"][nth] if nth < len(o["end"]) else 0
+        reply = t.hop.reply(rcpt) if t.hop else None
+        seen = reply.f["code"] if reply else None
+        if told and told // 100 == 2:
+            return "accepted"
+        if seen and seen // 100 == 2:
+            return "reply-lost"
+        if told and told // 100 in (4, 5):
+            return "refused"
+        if seen and seen >= 400:
+            return "refused"
+        if (t.hop and rcpt in t.hop.rcpts) or "client->" + t.f["node"] in self.ledger.opaque:
+            return "no-reply"
+        return "not-sent"
+
+    # §3
+    def outages(self, node):
+        if node in self.known_outages:
+            return self.known_outages[node]
+        found, lives = [], self.ledger.lives.get(node, [])
+        fired = sorted(
+            e.at for es in self.ledger.fired.values() for e in es if e.f.get("node") == node
+        )
+        for n, life in enumerate(lives):
+            if not life["exit"]:
+                continue
+            gone = life["exit"].at
+            first = bisect.bisect_left(fired, life["start"].at)
+            start = fired[first] if first < len(fired) and fired[first] <= gone else gone
+            after = lives[n + 1] if n + 1 < len(lives) else None
+            back = (after["ready"] or after["start"]).at if after else None
+            found.append(Outage(start, back, bool(after) and after["store"] == "empty", exited=True))
+        for since, until in self.ledger.pauses.get(node, []):
+            found.append(Outage(since.at, until.at if until else None))
+        self.known_outages[node] = found
+        return found
+
+    def outages_seen(self, seen, by):
+        """Outages of a node as another sees them."""
+        key = (seen, by)
+        if key not in self.known_outages:
+            found = list(self.outages(seen))
+            for fault, receipts in self.ledger.fired.items():
+                for e in receipts:
+                    if "node" in e.f or "link" not in e.f:
+                        continue
+                    if between(*ends(e.f["link"])) == between(seen, by):
+                        until = self.ledger.removed.get(fault)
+                        found.append(Outage(e.at, until.at if until else None, own=False))
+            self.known_outages[key] = found
+        return self.known_outages[key]
+
+    def deliveries(self, mail, rcpt):
+        found = []
+        for c in mail.copies:
+            for _ in range(c.f["rcpts"].count(rcpt)):
+                hop = None
+                for h in mail.hops:
+                    if (
+                        h.link == c.f["from"] + "->mb"
+                        and h.conn == c.f["conn"]
+                        and h.dot.id < c.id
+                    ):
+                        hop = h
+                learned = self.learned(c, c.f["from"], c.f["conn"], hop, rcpt)
+                found.append(Delivery(c, c.f["from"], c.f["attempt"], c.f["conn"], learned))
+        for h in mail.hops:
+            source, to = ends(h.link)
+            if to != "mb" and is_end(to) and h.accepted(rcpt):
+                learned = self.learned(h.dot, source, h.conn, h, rcpt)
+                found.append(Delivery(h.dot, source, h.attempt, h.conn, learned))
+        found.sort(key=lambda d: d.event.id)
+        return found
+
+    def learned(self, event, source, conn, hop, rcpt):
+        """When the deliverer learned of a delivery; None: it may not have."""
+        reply = hop.reply(rcpt) if hop else None
+        if not reply or reply.f["code"] // 100 != 2:
+            return None
+        until = reply.at + self.time("record")
+        for e in self.conn_fired.get(conn, ()):
+            if e.id >= event.id and e.at <= until:
+                return None
+        for o in self.outages(source):
+            if o.exited and event.at <= o.start <= until:
+                return None
+        return reply.at
+
+    # §4
+    def legal(self, outage, x):
+        if outage.start > x:
+            return False
+        if x + 2 * self.time("poll") >= outage.start + self.time("takeover"):
+            return True
+        return outage.emptied and outage.end is not None and outage.end <= x
+
+    def unaware(self, e, c):
+        if c.source == e.source or "takeover" not in self.target["capabilities"]:
+            return False
+        x = c.event.at
+        if not any(self.legal(o, x) for o in self.outages_seen(e.source, c.source)):
+            return False
+        heard = self.ledger.exchanges.get(between(e.source, c.source), [])
+        later = bisect.bisect_right(heard, e.learned + self.time("record"))
+        return not (later < len(heard) and heard[later] < x - self.time("record"))
+
+    def returned(self, e, c):
+        if c.source == e.source:
+            return False
+        for o in self.outages_seen(c.source, e.source):
+            if o.emptied or not self.legal(o, e.event.at):
+                continue
+            if not o.own or (o.end is not None and o.end <= c.event.at):
+                return True
+        return False
+
+    def licences(self, mail, rcpt, deliveries):
+        """Licences of the extra copies, None for one without."""
+        last = max((t.f["attempt"] for t in mail.tries), default=0)
+        upstream = sum(
+            1
+            for t in mail.tries
+            if rcpt in t.f["rcpts"]
+            and t.f["attempt"] != last
+            and self.ended(t, rcpt) in ("reply-lost", "no-reply")
+        )
+        used, found = set(), []
+        for n, c in enumerate(deliveries[1:], 1):
+            before = [e for e in deliveries[:n] if e.attempt == c.attempt]
+            licence = None
+            for e in before:
+                if e.learned is None and ("b", id(e), c.source) not in used:
+                    used.add(("b", id(e), c.source))
+                    licence = "downstream-reply-lost"
+                    break
+            if not licence:
+                for e in before:
+                    if (
+                        e.learned is not None
+                        and ("c", id(e), c.source) not in used
+                        and self.unaware(e, c)
+                    ):
+                        used.add(("c", id(e), c.source))
+                        licence = "takeover-unaware"
+                        break
+            if not licence and ("d", c.source) not in used:
+                if any(self.returned(e, c) for e in before):
+                    used.add(("d", c.source))
+                    licence = "original-returned"
+            if not licence and (not before or c.attempt == 0) and upstream:
+                upstream -= 1
+                licence = "upstream-reply-lost"
+            found.append(licence)
+        return found
+
+    # §5
+    def deadline_of(self):
+        l = self.ledger
+        marks = [e.at for es in l.fired.values() for e in es]
+        marks += [e.at for e in l.removed.values()]
+        marks += [
+            life["ready"].at
+            for lives in l.lives.values()
+            for life in lives
+            if life["life"] > 1 and life["ready"]
+        ]
+        marks += [e.at for e in l.waited + l.released]
+        marks += [t.outcome.at for m in l.mails.values() for t in m.tries if t.outcome]
+        grace = None
+        if "deadline" in self.expect:
+            grace = span(self.expect["deadline"], self.times)
+        if grace is None:
+            grace = self.time("takeover") + 2 * self.time("poll")
+            grace += 4 * self.time("retry") + self.time("resend")
+        return max(marks, default=0) + grace
+
+    def rested_of(self):
+        q, moved = self.ledger.quiet, self.ledger.moved
+        if not q:
+            return False
+        f = q.f
+        enough = self.time("retry") + self.time("takeover") + self.time("poll")
+        return (
+            f["lasted"] >= enough
+            and f["since"] + f["lasted"] <= q.at
+            and (moved is None or moved.at <= f["since"])
+        )
+
+    # §6
+    def holders(self, mail):
+        found = {}
+        for t in mail.tries:
+            node = t.f["node"]
+            if t.hop:
+                found[node] = max(found.get(node, -1), t.hop.dot.id)
+            elif "client->" + node in self.ledger.opaque:
+                found[node] = max(found.get(node, -1), t.begun.id)
+        for h in mail.hops:
+            to = ends(h.link)[1]
+            if is_node(to):
+                found[to] = max(found.get(to, -1), h.dot.id)
+        return found
+
+    def whereabouts(self, msg, rcpt, holders):
+        """held, nowhere or unknown."""
+        l, unknown = self.ledger, self.opaque_inside
+        for node, since in holders.items():
+            read = l.stores.get(node)
+            if read and read.event.id <= since:
+                read = None
+            listing = l.listings.get(node)
+            if listing and l.moved and listing.event.id <= l.moved.id:
+                listing = None
+            counting = [x for x in (read, listing) if x]
+            if any(x.holds(msg, rcpt) for x in counting):
+                return "held"
+            if any(x.unknown for x in counting):
+                unknown = True
+            elif read and not read.damage:
+                pass
+            elif node in l.gone and l.gone[node].id > since:
+                pass
+            elif read or not listing or "store-readable" in self.target["capabilities"]:
+                unknown = True
+        return "unknown" if unknown else "nowhere"
+
+    def class_of(self, msg, mail, rcpt, holders, taint):
+        """The class of a recipient; adds its extra copies and findings."""
+        deliveries = self.deliveries(mail, rcpt)
+        shown, digests = self.shown.get((msg, rcpt), (0, ()))
+        mailbox = self.level == "mailbox"
+        copies = shown if mailbox else len(deliveries)
+        if mailbox:
+            if copies > 1:
+                self.unlicensed += copies - 1
+                self.find("duplicate-in-mailbox")
+        elif copies > 1:
+            for licence in self.licences(mail, rcpt, deliveries):
+                if licence:
+                    self.licensed[licence] = self.licensed.get(licence, 0) + 1
+                else:
+                    self.unlicensed += 1
+                    self.find("unlicensed-duplicate")
+        states = [(t, self.ended(t, rcpt)) for t in mail.tries]
+        owed = any(s in ("accepted", "reply-lost") for _, s in states)
+        self.accepted += any(s == "accepted" for _, s in states)
+        mine = [(t, s) for t, s in states if rcpt in t.f["rcpts"]]
+        refused = bool(mine) and all(s == "refused" for _, s in mine)
+
+        sent = next((t.hop.digest for t in mail.tries if t.hop), None)
+        if sent is not None:
+            have = {c.f["digest"] for c in mail.copies if rcpt in c.f["rcpts"]}
+            have |= {
+                h.digest
+                for h in mail.hops
+                if is_end(ends(h.link)[1]) and ends(h.link)[1] != "mb" and h.accepted(rcpt)
+            }
+            if mailbox:
+                have |= set(digests)
+            if have - {sent}:
+                return "altered"
+        failed = sum(
+            1 for d in mail.dsns if d.f["action"] == "failed" and rcpt in d.f["rcpts"]
+        )
+        if copies:
+            if failed:
+                return "bounced-and-delivered"
+            for d in deliveries:
+                if d.attempt == 0:
+                    state = mine[0][1] if mine and all(
+                        s in ("refused", "not-sent") for _, s in mine
+                    ) else None
+                else:
+                    own = [s for t, s in states if t.f["attempt"] == d.attempt]
+                    state = own[-1] if own else "not-sent"
+                if state == "refused":
+                    return "refused-yet-delivered"
+                if state == "not-sent":
+                    self.find("unsent-yet-delivered")
+                    break
+            if not owed:
+                return "unaccepted-yet-delivered"
+            if deliveries and deliveries[0].event.at > self.deadline:
+                return "late"
+            return "delivered-many" if copies > 1 else "delivered-once"
+        if failed:
+            return "bounced-many" if failed > 1 else "bounced"
+        if not owed:
+            return "refused" if refused else "unaccepted"
+        if mail.strangers:
+            return "misrouted"
+        where = self.whereabouts(msg, rcpt, holders)
+        if where == "held":
+            return "queued"
+        if where == "nowhere":
+            said_no = any(
+                is_end(ends(h.link)[1]) and any(a.f["code"] // 100 == 5 for a in h.answers)
+                for h in mail.hops
+            )
+            if mail.silent and said_no:
+                return "silent-by-request"
+            if self.rested:
+                return "lost"
+        return "missing"
+
+    def find(self, kind, count=1):
+        self.findings[kind] = self.findings.get(kind, 0) + count
+
+    # §8
+    def overdue(self):
+        l = self.ledger
+        if not l.end or l.end.f["why"] not in ("finished", "deadline"):
+            return False
+        if not self.events or self.events[-1].at < self.deadline or not l.quiet:
+            return False
+        never = set()
+        for n, (kind, step) in enumerate(self.steps):
+            fired = l.fired.get(n, [])
+            if kind in NODE_FAULTS and step.get("back") == "never":
+                never |= {e.f["node"] for e in fired if "node" in e.f}
+            if kind == "link" and "for" in step and fired and n not in l.removed:
+                return False
+        return all(self.up(node, l.quiet.at) for node in self.nodes if node not in never)
+
+    def up(self, node, at):
+        lives = [x for x in self.ledger.lives.get(node, []) if x["start"].at <= at]
+        if not lives or not lives[-1]["ready"]:
+            return False
+        if lives[-1]["exit"] and lives[-1]["exit"].at <= at:
+            return False
+        return not any(
+            since.at <= at and (not until or until.at > at)
+            for since, until in self.ledger.pauses.get(node, [])
+        )
+
+    def covered(self):
+        """Whether the target's claims cover the plan."""
+        last, since = [], None  # faults that last: [kind, node or None, repair]
+        for kind, step in self.steps:
+            if kind == "wait":
+                before, until = len(last), step["until"]
+                if until == "back":
+                    last = [o for o in last if o[2] != "back"]
+                    for o in last:
+                        if o[2] == "back and drained":
+                            o[2] = "drained"
+                elif until == "drained":
+                    last = [o for o in last if o[2] != "drained"]
+                elif until == "elapsed" and since is not None:
+                    since += span(step["max"], self.times) or 0
+                if len(last) < before:
+                    since = 0
+                continue
+            at, back = step["at"], step.get("back", "same")
+            if since is not None and type(at) is str and at != "start" and "%" not in at:
+                since += span(at, self.times) or 0
+            if kind == "link":
+                if not self.allowed("link", 1, since):
+                    return False
+                continue
+            if kind == "pause":
+                failure, repair = "pause", "back"
+            else:
+                if back != "same":
+                    failure = "node-lost"
+                else:
+                    failure = "process-crash" if kind in ("crash", "restart") else "power-loss"
+                repair = {"same": "back", "empty": "back and drained", "never": "never"}[back]
+            named = step["node"] if step["node"] not in ("busiest", "any", "held") else None
+            same = next((o for o in last if named and o[1] == named), None)
+            if same and same[0] != "node-lost":
+                same[:] = [failure, named, repair]
+            elif not same:
+                last.append([failure, named, repair])
+            if not all(self.allowed(o[0], len(last), since) for o in last):
+                return False
+        return True
+
+    def allowed(self, failure, at_once, since):
+        if not self.target.get("disowns-rfc5321") and at_once <= 1 and failure != "node-lost":
+            return True
+        return any(
+            c["failure"] == failure
+            and at_once <= c.get("at-once", 1)
+            and (since is None or since >= c.get("spacing", 0))
+            for c in self.target["claims"]
+        )
+
+    def judge(self):
+        l = self.ledger
+        self.classes, self.findings, self.licensed = {}, {}, {}
+        self.unlicensed = self.accepted = 0
+        self.delivered_by = {}
+        for msg in sorted(l.mails):
+            mail = l.mails[msg]
+            holders = self.holders(mail)
+            for rcpt in mail.rcpts:
+                c = self.class_of(msg, mail, rcpt, holders, None)
+                self.classes[c] = self.classes.get(c, 0) + 1
+        if l.phantoms:
+            self.find("phantom", len(l.phantoms))
+        count = lambda c: self.classes.get(c, 0)
+        overdue, missing = self.overdue(), []
+        for c in (
+            "lost",
+            "late",
+            "refused-yet-delivered",
+            "altered",
+            "misrouted",
+            "bounced-and-delivered",
+            "bounced-many",
+            "bounced",
+        ):
+            if count(c):
+                self.find(c, count(c))
+        pending = count("queued") + count("missing")
+        if pending and overdue:
+            self.find("queued-past-deadline", pending)
+        elif pending:
+            missing.append("mail is still under way or not accounted for")
+        missing += Evidence(self).missing()
+        at_most = self.delivered == "at-most-once"
+        at_least = self.delivered == "at-least-once"
+        covered = self.covered()
+        spared = set()
+        if at_most:
+            spared |= {"lost", "queued-past-deadline", "late"}
+        if at_most or self.expect.get("bounces"):
+            spared.add("bounced")
+        if at_least:
+            spared |= {"unlicensed-duplicate", "duplicate-in-mailbox"}
+        failing = sorted(k for k in self.findings if k not in spared) if covered else []
+        if failing:
+            verdict = "fail"
+        elif l.troubles:
+            verdict = "error"
+        elif not covered:
+            verdict = "outside-claim"
+        elif missing:
+            verdict = "inconclusive"
+        else:
+            verdict = "pass"
+        return {
+            "verdict": verdict,
+            "classes": dict(sorted(self.classes.items())),
+            "licensed": dict(sorted(self.licensed.items())),
+            "unlicensed": self.unlicensed,
+            "findings": failing,
+            "missing": len(missing),
+            "lacks": missing,
+            "troubles": len(l.troubles),
+        }
+
+
+# --- evidence (JUDGE.md §7) ----------------------------------------------------------
+
+
+class Evidence:
+    """What carries a PASS, and what of it is missing."""
+
+    def __init__(self, judge):
+        self.j, self.l = judge, judge.ledger
+        self.lacking = []
+        # Of each message, when its last recipient was first delivered.
+        self.complete = {}
+        for msg, mail in self.l.mails.items():
+            first = {}
+            for rcpt in mail.rcpts:
+                found = judge.deliveries(mail, rcpt)
+                first[rcpt] = found[0].event.id if found else None
+            ids = list(first.values())
+            self.complete[msg] = None if None in ids or not ids else max(ids)
+
+    def lack(self, what):
+        self.lacking.append(what)
+
+    def missing(self):
+        j, l = self.j, self.l
+        faults = [(n, k, s) for n, (k, s) in enumerate(j.steps) if k != "wait"]
+        for n, kind, step in faults:
+            self.fault(n, kind, step)
+        if not faults:
+            self.in_flight_without_fault()
+        self.windows()
+        for e in l.waited:
+            if not e.f["came"]:
+                self.lack(f"step {e.f['step']}: the wait ran out")
+        if not j.rested:
+            self.lack("quiescent: it never came to rest")
+        if j.unsealed:
+            self.lack("the history is not sealed")
+        if not l.end:
+            self.lack("the history has no end")
+        elif l.end.f["why"] not in ("finished", "deadline"):
+            self.lack("the run ended early: " + l.end.f["why"])
+        self.traffic()
+        if j.level == "mailbox":
+            for m in j.stores:
+                if m not in l.stores or l.stores[m].damage:
+                    self.lack(f"the store of {m} was not read whole")
+        self.inequalities()
+        return self.lacking
+
+    # Faults.
+    def fault(self, n, kind, step):
+        fired = self.l.fired.get(n)
+        if not fired:
+            self.lack(f"fault {n} never fired")
+            return
+        first = fired[0]
+        if kind == "link":
+            effect = self.link_effect(n, step, first)
+        elif kind == "pause":
+            effect = self.pause_effect(first)
+        else:
+            effect = self.node_effect(kind, step, first)
+        if not effect:
+            self.lack(f"fault-effect of fault {n}")
+        if not self.in_flight(kind, first):
+            self.lack(f"in-flight during fault {n}")
+
+    def node_effect(self, kind, step, first):
+        l, node = self.l, first.f.get("node")
+        life = next(
+            (
+                (i, x)
+                for i, x in enumerate(l.lives.get(node, []))
+                if x["exit"] and x["exit"].id > first.id
+            ),
+            None,
+        )
+        if not life:
+            return False
+        place, life = life
+        if kind != "restart" and not life["exit"].f["status"].startswith("signal 9"):
+            return False
+        later = l.lives[node][place + 1 :]
+        back = next((x["ready"].id for x in later if x["ready"]), None)
+        felt = any(
+            node in ends(name) and e.id > first.id and (back is None or e.id < back)
+            for of in (l.refused, l.shuts)
+            for name, es in of.items()
+            for e in es
+        )
+        if not felt:
+            return False
+        if kind == "power-cut" and not any(
+            e.f["node"] == node and e.id > first.id and e.f["operations"] for e in l.dropped
+        ):
+            return False
+        if kind == "node-lost" and step.get("back", "same") != "same":
+            return any(e.f["node"] == node and e.id > first.id for e in l.was_gone)
+        return True
+
+    def pause_effect(self, first):
+        return any(
+            since.id > first.id and until
+            for since, until in self.l.pauses.get(first.f.get("node"), [])
+        )
+
+    def link_effect(self, n, step, first):
+        l = self.l
+        name, conn, act = first.f.get("link"), first.f.get("conn"), step["act"]
+        if name is None:
+            return False
+        if act == "refuse":
+            return any(e.id > first.id for e in l.refused.get(name, []))
+        if act == "hold":
+            return any(e.f["fault"] == n for e in l.held)
+        if type(act) is dict and "delay" in act:
+            least = span(act["delay"], self.j.times) or 0
+            return any(
+                h.answers and h.answers[0].id > first.id and h.answers[0].at - h.dot.at >= least
+                for h in l.dots.get(name, [])
+            )
+        source, to = ends(name)
+        if source == "client":
+            for mail in l.mails.values():
+                for t in mail.tries:
+                    if t.f["node"] != to or t.begun.id >= first.id or not t.outcome:
+                        continue
+                    if t.outcome.id < first.id or (t.hop and t.hop.conn != conn):
+                        continue
+                    if not any(c // 100 == 2 for c in t.outcome.f["end"]):
+                        return True
+        else:
+            msgs = {h.dot.f["msg"] for h in l.dots.get(name, []) if h.conn == conn}
+            for msg in msgs:
+                for h in l.mails[msg].hops:
+                    again = ends(h.link)[0] == source and h.dot.id > first.id
+                    if again and h.conn != conn:
+                        return True
+        return any(
+            e.f["conn"] == conn and e.id > first.id and e.f["how"] != "fin"
+            for e in l.shuts.get(name, [])
+        )
+
+    def in_flight(self, kind, first):
+        l = self.l
+        if kind == "link":
+            name, conn = first.f.get("link"), first.f.get("conn")
+            for h in l.dots.get(name, []):
+                if h.dot.id < first.id and (conn is None or h.conn == conn):
+                    return True
+            if name and name.startswith("client->"):
+                to = ends(name)[1]
+                return any(
+                    t.f["node"] == to
+                    and t.begun.id < first.id
+                    and (not t.outcome or t.outcome.id > first.id)
+                    for m in l.mails.values()
+                    for t in m.tries
+                )
+            return False
+        node = first.f.get("node")
+        for name, hops in l.dots.items():
+            if node not in ends(name):
+                continue
+            for h in hops:
+                if h.dot.id > first.id:
+                    break
+                done = self.complete.get(h.dot.f["msg"])
+                if done is None or done > first.id:
+                    return True
+        return False
+
+    def in_flight_without_fault(self):
+        for msg, mail in self.l.mails.items():
+            dots = [t.hop.dot.id for t in mail.tries if t.hop]
+            for rcpt in mail.rcpts:
+                for d in self.j.deliveries(mail, rcpt):
+                    if dots and d.event.id > min(dots):
+                        return
+        self.lack("in-flight: no mail was seen under way")
+
+    # Windows.
+    def windows_of(self):
+        j = self.j
+        if "windows" in j.expect:
+            return j.expect["windows"]
+        found = set()
+        for kind, step in j.steps:
+            if kind in NODE_FAULTS:
+                found.add("recovery" if step.get("back", "same") == "same" else "takeover")
+            elif kind == "pause":
+                planned = self.planned()
+                lasts = span(step["for"], planned)
+                if lasts is not None and lasts > planned["takeover"]:
+                    found.add("takeover")
+                found.add("resume")
+            elif kind == "link" and step["act"] == "lose-reply":
+                at = step["at"]
+                name = at["link"] if type(at) is dict else step.get("on", "")
+                if name.startswith("client->"):
+                    found.add("reply-lost")
+                    if j.scenario["workload"].get("sender", "mta") == "mta":
+                        found.add("retry")
+        return sorted(found)
+
+    def planned(self):
+        """The scenario's own times, with the plain defaults."""
+        times = {}
+        for name, default in (
+            ("poll", 250 * 10**6),
+            ("takeover", 2 * 10**9),
+            ("retry", 500 * 10**6),
+            ("resend", 500 * 10**6),
+            ("patience", 5 * 10**9),
+            ("record", 10**9),
+        ):
+            wish = self.j.scenario.get("time", {}).get(name)
+            times[name] = span(wish, times) if wish else default
+        return times
+
+    def windows(self):
+        for window in self.windows_of():
+            if not getattr(self, "window_" + window.replace("-", "_"))():
+                self.lack(f"window {window} was not reached")
+
+    def all_deliveries(self):
+        for msg, mail in self.l.mails.items():
+            for rcpt in mail.rcpts:
+                for d in self.j.deliveries(mail, rcpt):
+                    yield mail, rcpt, d
+
+    def accepted_by(self, mail, rcpt):
+        """Nodes that took a recipient over from the sender, with the reply."""
+        for t in mail.tries:
+            if t.hop and t.hop.accepted(rcpt):
+                yield t.f["node"], t.hop.reply(rcpt)
+
+    def first_fired(self):
+        return min((e.id for es in self.l.fired.values() for e in es), default=None)
+
+    def window_takeover(self):
+        since = self.first_fired()
+        return since is not None and any(
+            d.event.id > since
+            and any(n != d.source for n, _ in self.accepted_by(mail, rcpt))
+            and all(n != d.source for n, _ in self.accepted_by(mail, rcpt))
+            for mail, rcpt, d in self.all_deliveries()
+        )
+
+    def window_recovery(self):
+        for mail, rcpt, d in self.all_deliveries():
+            lives = self.l.lives.get(d.source, [])
+            for node, reply in self.accepted_by(mail, rcpt):
+                if node == d.source and any(
+                    reply.id < x["start"].id < d.event.id for x in lives if x["life"] > 1
+                ):
+                    return True
+        return False
+
+    def window_retry(self):
+        for mail in self.l.mails.values():
+            for rcpt in mail.rcpts:
+                open_end = False
+                for t in mail.tries:
+                    if rcpt not in t.f["rcpts"]:
+                        continue
+                    if open_end:
+                        return True
+                    open_end = self.j.ended(t, rcpt) in ("reply-lost", "no-reply")
+        return False
+
+    def window_reply_lost(self):
+        return any(
+            self.j.ended(t, rcpt) == "reply-lost"
+            for mail in self.l.mails.values()
+            for t in mail.tries
+            for rcpt in t.f["rcpts"]
+        )
+
+    def window_resume(self):
+        for node, pauses in self.l.pauses.items():
+            for _, until in pauses:
+                if until and any(
+                    e.link and node in ends(e.link) and e.name in ("dot", "reply", "verb")
+                    for e in self.j.events[until.id + 1 :]
+                ):
+                    return True
+        return False
+
+    def window_degraded(self):
+        spans = [o for node in self.j.nodes for o in self.j.outages(node)]
+        for mail in self.l.mails.values():
+            for t in mail.tries:
+                if not t.hop:
+                    continue
+                for reply in t.hop.answers:
+                    if reply.f["code"] // 100 == 2 and any(
+                        o.start <= reply.at and (o.end is None or reply.at < o.end) for o in spans
+                    ):
+                        return True
+        return False
+
+    # Traffic and times.
+    def traffic(self):
+        j, l = self.j, self.l
+        tried = sum(1 for m in l.mails.values() if m.tries)
+        if tried < l.limit:
+            self.lack(f"{l.limit - tried} messages were never attempted")
+        open_ends = sum(1 for m in l.mails.values() for t in m.tries if not t.outcome)
+        if open_ends:
+            self.lack(f"{open_ends} attempts have no outcome")
+        total = sum(j.classes.values())
+        if not j.accepted:
+            self.lack("no recipient was accepted")
+        elif 2 * j.accepted < total:
+            self.lack("fewer than half of the recipients were accepted")
+        unaccepted = j.classes.get("unaccepted", 0) + j.classes.get("unaccepted-yet-delivered", 0)
+        if unaccepted and j.scenario["workload"].get("sender", "mta") == "mta":
+            self.lack(f"{unaccepted} recipients were given up by the sender")
+
+    def inequalities(self):
+        j = self.j
+        times = dict(j.times)
+        measured = {}
+        for e in self.l.measured:
+            name = e.f["name"]
+            measured[name] = max(measured.get(name, 0), e.f["took"])
+        for name, took in measured.items():
+            times[name] = max(times.get(name, 0), took)
+        for written in j.scenario.get("time", {}).get("require", []):
+            left, _, right = written.partition("<")
+            left, right = span(left.strip(), times), span(right.strip(), times)
+            if left is None or right is None or left >= right:
+                self.lack(f"the inequality {written} does not hold or has no value")
+
+
+def judge(plan, events, unsealed=None):
+    return Judge(plan, events, unsealed).judge()
+
+
+# --- fixtures -------------------------------------------------------------------------
+
+STATED = ("verdict", "classes", "licensed", "unlicensed", "findings", "missing")
+
+
+def merged(base, over):
+    """A plan with some members put in the place of its own; `null` (in TOML
+    the text "(none)") takes one out."""
+    if type(base) is not dict or type(over) is not dict:
+        return over
+    out = dict(base)
+    for key, value in over.items():
+        if value == "(none)":
+            out.pop(key, None)
+        else:
+            out[key] = merged(out.get(key), value)
+    return out
+
+
+def plan_of(folder, beside):
+    with open(os.path.join(folder, "plans", beside["plan"] + ".json"), encoding="utf-8") as file:
+        return merged(json.load(file), beside.get("override", {}))
+
+
+def matches(value, where):
+    """Whether an event, as it is written, is the one that a mutant means."""
+    ((name, fields),) = value["ev"].items()
+    if where.get("ev", name) != name or where.get("by", value["by"]) != value["by"]:
+        return False
+    return all(fields.get(k) == v for k, v in where.get("with", {}).items())
+
+
+def mutate(values, mutant):
+    """The events of a history with one thing changed."""
+    op, out, nth = mutant["op"], [], 0
+    hit = False
+    for value in values:
+        if not matches(value, mutant["select"]):
+            out.append(value)
+            continue
+        nth += 1
+        if not mutant["select"].get("all") and nth != mutant["select"].get("nth", 1):
+            out.append(value)
+            continue
+        hit = True
+        ((name, fields),) = value["ev"].items()
+        changed = json.loads(json.dumps(value))
+        if "at" in mutant:
+            changed["at"] = mutant["at"]
+        if "witness" in mutant:
+            changed["by"] = mutant["witness"]
+        fields = merged(fields, mutant.get("set", {}))
+        changed["ev"] = {mutant.get("name", name): fields}
+        if op == "duplicate":
+            out += [value, changed]
+        elif op in ("retime", "swap-witness", "edit"):
+            out.append(changed)
+        elif op != "drop":
+            raise SystemExit(f"`{op}` is no operation of a mutant")
+    if not hit:
+        raise SystemExit(f"the mutant {mutant['title']} selects no event")
+    if op in ("retime", "duplicate"):
+        out.sort(key=lambda v: v["at"])
+    return out
+
+
+def judged(plan, lines, ending):
+    """What a hand-made history gives, as far as fixtures state it."""
+    try:
+        _, events = relaxed(lines, plan)
+    except Altered as e:
+        return {"verdict": "altered", "why": str(e)}
+    return judge(plan, events, ending)
+
+
+def differences(stated, got):
+    """Each stated member that came out otherwise."""
+    found = []
+    for key in STATED:
+        if key in stated and key in ("missing",):
+            if len(stated[key]) != got.get(key):
+                found.append(
+                    f"missing: {len(stated[key])} stated, {got.get(key)} found: {got.get('lacks')}"
+                )
+        elif key in stated and stated[key] != got.get(key):
+            found.append(f"{key}: {stated[key]} stated, {got.get(key)} found")
+    return found
+
+
+def as_stated(beside):
+    """What stands beside a history, with what is left out put in."""
+    out = {"classes": {}, "licensed": {}, "unlicensed": 0, "findings": [], "missing": []}
+    out.update({k: beside[k] for k in STATED if k in beside})
+    out["findings"] = sorted(out["findings"])
+    return out
+
+
+def fixtures(folder):
+    """Every fixture and mutant; how many differ."""
+    wrong, histories = 0, {}
+
+    def report(name, found):
+        nonlocal wrong
+        wrong += bool(found)
+        for line in found:
+            print(f"{name}: {line}", file=sys.stderr)
+
+    for entry in sorted(os.listdir(folder)):
+        name, extension = os.path.splitext(entry)
+        if extension != ".jsonl":
+            continue
+        with open(os.path.join(folder, name + ".toml"), "rb") as file:
+            beside = tomllib.load(file)
+        with open(os.path.join(folder, entry), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        plan = plan_of(folder, beside)
+        ending = "it has no seal" if beside.get("ending") == "unsealed" else None
+        got = judged(plan, lines, ending)
+        if beside["verdict"] == "altered":
+            report(name, differences({"verdict": "altered"}, got))
+        else:
+            report(name, differences(as_stated(beside), got))
+        histories[name] = (plan, [json.loads(l) for _, l in content(lines)], ending, got)
+    with open(os.path.join(folder, "mutants.toml"), "rb") as file:
+        mutants = tomllib.load(file)["mutant"]
+    for mutant in mutants:
+        plan, values, ending, base = histories[mutant["base"]]
+        name = f"mutant of {mutant['base']}: {mutant['title']}"
+        values = mutate(values, mutant)
+        got = judged(plan, [json.dumps(v) for v in values], ending)
+        stated = mutant["expect"]
+        if "findings" in stated:
+            stated["findings"] = sorted(stated["findings"])
+        if not differences(stated, base):
+            report(name, ["it states nothing that its base does not give"])
+        report(name, differences(stated, got))
+    print(f"fold: {len(histories)} histories, {len(mutants)} mutants, {wrong} differ")
+    return 1 if wrong or not histories or not mutants else 0
+
+
+# --- the command ------------------------------------------------------------------------
+
+
+def read(path):
+    """Plan, events, why unsealed: a run directory, a full or a relaxed history."""
+    if os.path.isdir(path):
+        plan, events, unsealed = full(os.path.join(path, "history.jsonl"))
+        if not unsealed and not os.path.exists(os.path.join(path, "run.json")):
+            raise Altered("the history is sealed and run.json is missing")
+        return plan, events, unsealed
+    with open(path, encoding="utf-8") as file:
+        lines = file.readlines(1 << 16)
+    first = next((json.loads(l) for n, l in content(lines[1:]) if l.endswith("}")), {})
+    if "id" in first:
+        return full(path)
+    with open(path, encoding="utf-8") as file:
+        plan, events = relaxed(file)
+    return plan, events, None
+
+
+def one(path):
+    try:
+        got = judge(*read(path))
+    except Altered as e:
+        got = {"verdict": "error", "classes": {}, "licensed": {}, "unlicensed": 0}
+        got |= {"findings": [], "missing": 0, "altered": str(e)}
+    keys = ("verdict", "classes", "licensed", "unlicensed", "findings", "missing", "altered")
+    return {"file": path, **{k: got[k] for k in keys if k in got}}
+
+
+def against(path):
+    """Lines of `mailproof check --format json`; how many differ."""
+    wrong = seen = 0
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            other = json.loads(line)
+            if other.get("schema") != "mailproof.run/1" or not other.get("dir"):
+                continue
+            seen += 1
+            mine = one(other["dir"])
+            theirs = {
+                "verdict": other["verdict"],
+                "classes": other["classes"],
+                "findings": sorted({f["kind"] for f in other["findings"] if f["fails"]}),
+            }
+            for key, value in theirs.items():
+                if mine[key] != value:
+                    wrong += 1
+                    print(f"{other['dir']}: {key}: {value}, but here {mine[key]}", file=sys.stderr)
+    print(f"fold: {seen} runs, {wrong} differences")
+    return 1 if wrong or not seen else 0
+
+
+def main(arguments):
+    if arguments == ["--self-check"]:
+        here = os.path.dirname(os.path.abspath(__file__))
+        return fixtures(os.path.join(here, "..", "fixtures", "histories"))
+    if len(arguments) == 2 and arguments[0] == "--fixtures":
+        return fixtures(arguments[1])
+    if len(arguments) == 2 and arguments[0] == "--against":
+        return against(arguments[1])
+    if not arguments or arguments[0].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    for path in arguments:
+        print(json.dumps(one(path)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
