@@ -2,7 +2,7 @@
 //! still owes, whose copies it holds, what its mailboxes contain.
 //!
 //! It shares no code with the node, so that a mistake there cannot hide
-//! itself here. The log is read as `STORE.md` of the node has it.
+//! itself here. Log and records are read as `STORE.md` of the node has them.
 
 mod bytes;
 mod files;

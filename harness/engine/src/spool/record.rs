@@ -1,9 +1,5 @@
-//! What the node's records say. Only what tells who owes what is kept.
-//!
-//! Integers are little-endian, a database ID is 16 bytes, a text is its
-//! length (2 bytes) and its bytes, a list is its length (4 bytes) and its
-//! items, an option is a byte (0: none) and what it holds. Every header begins
-//! with the version of the records, 1.
+//! What the node's records say, as "Records of the node" in `STORE.md` lays
+//! them out. Only what tells who owes what is kept.
 
 /// A message's number at the node that is responsible for it.
 pub(super) type Sequence = u64;
@@ -84,10 +80,7 @@ impl Entry {
                 r.u64()?;
                 let recipients = r.envelope()?;
                 r.text()?;
-                let about = match r.u8()? {
-                    0 => None,
-                    _ => Some((r.u64()?, r.list(Fields::u32)?)),
-                };
+                let about = r.option(|r| Ok((r.u64()?, r.list(Fields::u32)?)))?;
                 Self::Message {
                     sequence,
                     recipients,
@@ -156,10 +149,7 @@ impl Entry {
                 r.text()?;
                 r.u64()?;
                 r.array::<16>()?;
-                let settles = match r.u8()? {
-                    0 => None,
-                    _ => Some((r.u64()?, r.u32()?)),
-                };
+                let settles = r.option(|r| Ok((r.u64()?, r.u32()?)))?;
                 Self::Mailbox { recipient, settles }
             }
             12 => {
@@ -168,10 +158,10 @@ impl Entry {
                 let recipients = r.envelope()?;
                 let settled = r.settled()?;
                 r.list(Fields::text)?;
-                if r.u8()? != 0 {
+                r.option(|r| {
                     r.copy_name()?;
-                    r.u64()?;
-                }
+                    r.u64()
+                })?;
                 Self::Moved {
                     sequence,
                     recipients,
@@ -238,6 +228,17 @@ impl<'a> Fields<'a> {
         Ok(items)
     }
 
+    fn option<T>(
+        &mut self,
+        item: impl FnOnce(&mut Self) -> Result<T, &'static str>,
+    ) -> Result<Option<T>, &'static str> {
+        match self.u8()? {
+            0 => Ok(None),
+            1 => item(self).map(Some),
+            _ => Err("0 or 1 was expected before an optional field"),
+        }
+    }
+
     /// Recipients that are settled, delivered (1) or failed (2).
     fn settled(&mut self) -> Result<Vec<u32>, &'static str> {
         self.list(|r| {
@@ -262,5 +263,52 @@ impl<'a> Fields<'a> {
             database: self.array()?,
             sequence: self.u64()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A MAILBOX record, built by hand from the table in `STORE.md`.
+    fn mailbox(tag: u8) -> Vec<u8> {
+        let mut header = vec![1];
+        for text in ["db1", "m1r0@mail.test", ""] {
+            header.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
+            header.extend_from_slice(text.as_bytes());
+        }
+        header.extend_from_slice(&[0; 8 + 16]);
+        header.push(tag);
+        header.extend_from_slice(&7_u64.to_le_bytes());
+        header.extend_from_slice(&2_u32.to_le_bytes());
+        header
+    }
+
+    #[test]
+    fn a_record_reads_as_documented() {
+        let due = Entry::Mailbox {
+            recipient: "m1r0@mail.test".to_owned(),
+            settles: Some((7, 2)),
+        };
+        assert_eq!(Entry::read(11, &mailbox(1)), Ok(due));
+    }
+
+    #[test]
+    fn what_is_no_record_is_refused() {
+        let whole = mailbox(1);
+        for cut in 0..whole.len() {
+            assert!(Entry::read(11, &whole[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(Entry::read(11, &[&whole[..], b"x"].concat()).is_err());
+        assert!(Entry::read(11, &mailbox(0)).is_err(), "more than nothing");
+        assert!(Entry::read(11, &mailbox(2)).is_err(), "a strange tag");
+        assert!(Entry::read(0, &whole).is_err());
+        assert!(Entry::read(13, &whole).is_err());
+        let mut other = whole;
+        other[0] = 2;
+        assert!(Entry::read(11, &other).is_err(), "another version");
+        // A list that says it is longer than anything.
+        let endless = [&[1][..], &[0; 8], &[0xff; 4]].concat();
+        assert!(Entry::read(4, &endless).is_err());
     }
 }
