@@ -19,7 +19,7 @@ use crate::claims::{self, Cover};
 use crate::event::{At, Event};
 use crate::ledger::Ledger;
 use crate::plan::Plan;
-use crate::scenario::{Back, Delivered, Step};
+use crate::scenario::{Back, Delivered, LinkAct, Step};
 use crate::verdict::{Class, Judgement, Verdict};
 
 /// How the history ended, as its reader found.
@@ -152,13 +152,14 @@ fn passed(plan: &Plan, books: &account::Books) -> String {
     let licensed: u64 = books.account.licensed.values().sum();
     let extra = match licensed {
         0 => String::new(),
-        1 => ", with one licensed extra copy".to_owned(),
-        n => format!(", with {n} licensed extra copies"),
+        1 => "; the one extra copy has its licence".to_owned(),
+        n => format!("; each of the {n} extra copies has its licence"),
     };
     match plan.scenario.expect.delivered {
-        Delivered::ExactlyOnce => {
-            format!("all {n} accepted recipients were delivered exactly once{extra}")
+        Delivered::ExactlyOnce if licensed == 0 => {
+            format!("all {n} accepted recipients were delivered exactly once")
         }
+        Delivered::ExactlyOnce => format!("all {n} accepted recipients were delivered{extra}"),
         Delivered::AtLeastOnce => format!("all {n} accepted recipients were delivered{extra}"),
         Delivered::AtMostOnce => {
             format!("no copy came without a licence for {n} accepted recipients{extra}")
@@ -290,7 +291,11 @@ fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
                 }
             }
             Step::Link(f) => {
-                let lasting = f.lasts.is_some();
+                let lasting = f.lasts.is_some()
+                    || matches!(
+                        f.act,
+                        LinkAct::Hold | LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
+                    );
                 if fired && lasting && receipts.is_some_and(|r| r.removed.is_none()) {
                     return Some(format!("fault {n} on a link was not taken back"));
                 }
