@@ -22,7 +22,7 @@ use sink::Sink;
 
 /// One hop of the network, in nanoseconds.
 const HOP: u64 = 200_000;
-/// One disk operation.
+/// One disk operation, unless a test says otherwise.
 const OP: u64 = 50_000;
 /// The wall clock at monotonic zero.
 const EPOCH: u64 = 1_795_291_380_000;
@@ -129,6 +129,8 @@ pub(crate) struct World {
     /// Bytes per piece; streams are cut there.
     pub piece: usize,
     pub steps: u64,
+    /// Nanoseconds of one disk operation.
+    pub disk_op: u64,
 }
 
 /// The address of node `n`.
@@ -183,6 +185,7 @@ impl World {
             seed: 7,
             piece: usize::MAX,
             steps: 0,
+            disk_op: OP,
         };
         for (n, config) in configs.into_iter().enumerate() {
             world.addresses.insert(config.listen, Party::Node(n));
@@ -342,7 +345,7 @@ impl World {
                 Output::Commit { batch } => {
                     let life = self.nodes[n].life;
                     self.nodes[n].ops.push_back(batch);
-                    self.schedule(self.now + OP, Event::Op { node: n, life });
+                    self.schedule(self.now + self.disk_op, Event::Op { node: n, life });
                 }
                 Output::WakeAt(at) => {
                     let life = self.nodes[n].life;
@@ -517,11 +520,11 @@ impl World {
                 slot.disk.apply(&op).expect("the disk in memory works");
                 let (id, more) = (batch.id, !batch.ops.is_empty());
                 if more {
-                    self.schedule(self.now + OP, Event::Op { node, life });
+                    self.schedule(self.now + self.disk_op, Event::Op { node, life });
                 } else {
                     slot.ops.pop_front();
                     self.schedule(
-                        self.now + OP,
+                        self.now + self.disk_op,
                         Event::Committed {
                             node,
                             life,
