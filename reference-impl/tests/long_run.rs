@@ -1,5 +1,7 @@
 //! A store that stays short although one message stays for long.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod world;
 
 use std::time::Duration;
