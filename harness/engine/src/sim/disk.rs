@@ -23,7 +23,7 @@ const SECTOR: u64 = 512;
 
 /// Un-synced operations on the data of one file that are kept apart. The
 /// kernel may write back whenever it likes; here it does when there are more.
-const KEPT: usize = 32;
+const KEPT: usize = 8;
 
 /// Content as extents that do not overlap; zeros between them.
 #[derive(Clone, Debug, Default)]
@@ -281,17 +281,16 @@ impl SimDisk {
     /// Makes the changes that `covered` names durable.
     fn commit(&mut self, covered: impl Fn(&Change) -> bool) {
         let mut names = false;
-        let changes = std::mem::take(&mut self.unsynced);
-        let mut left = Vec::with_capacity(KEPT);
-        for change in changes {
-            if covered(&change) {
+        let mut changes = std::mem::take(&mut self.unsynced);
+        changes.retain(|change| {
+            let now = covered(change);
+            if now {
                 names |= change.data_of().is_none();
-                self.persist(&change);
-            } else {
-                left.push(change);
+                self.persist(change);
             }
-        }
-        self.unsynced = left;
+            !now
+        });
+        self.unsynced = changes;
         if names {
             self.sweep();
         }
