@@ -195,3 +195,81 @@ pub(crate) fn command(
         extra.program
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit_code::Exit;
+    use crate::facade::Harness;
+    use crate::{Engine, source};
+    use mailproof_model::scenario;
+
+    /// What `check` exits with.
+    fn code(dir: &Path) -> u8 {
+        let (verdict, altered) = match examine(&Extra::default(), dir) {
+            Ok(Examined::Judged(judged)) => (judged.verdict(), false),
+            Ok(Examined::Empty(_)) => (Verdict::Inconclusive, false),
+            Ok(Examined::Altered(_)) => (Verdict::Error, true),
+            Err(why) => panic!("{why}"),
+        };
+        Exit::of(&[verdict], altered, false).code()
+    }
+
+    /// A sealed run of a scenario so small that every byte of it can be tried.
+    fn small(dir: &Path) {
+        let text = r#"
+id = "test/small"
+title = "As small as it gets"
+[cluster]
+nodes = 1
+[workload]
+messages = 2
+sessions = 1
+"#;
+        let scenario = scenario::lint("small.toml", text).unwrap();
+        let harness = Harness::default();
+        let job = harness
+            .job("smoke/no-fault", "reference", Engine::Sim, 1, &[], dir)
+            .unwrap()
+            .with(source::Source {
+                name: scenario.id.clone(),
+                scenario,
+                text: text.to_owned(),
+            });
+        let _ = harness.run(&job);
+    }
+
+    #[test]
+    fn every_flipped_byte_and_every_cut_is_answered() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        small(&run);
+        assert_eq!(code(&run), 0);
+
+        for name in [history::FILE, bundle::FILE, SCENARIO, TARGET] {
+            let path = run.join(name);
+            let whole = fs::read(&path).unwrap();
+            for at in 0..whole.len() {
+                let mut changed = whole.clone();
+                changed[at] ^= 0x01;
+                fs::write(&path, &changed).unwrap();
+                assert_eq!(code(&run), 71, "{name}, byte {at}");
+            }
+            fs::write(&path, &whole).unwrap();
+        }
+        assert_eq!(code(&run), 0);
+
+        let history = run.join(history::FILE);
+        let whole = fs::read(&history).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&history, &whole[..length]).unwrap();
+            assert_eq!(code(&run), 71, "sealed, cut to {length}");
+        }
+        // As a killed harness leaves it.
+        fs::remove_file(run.join(bundle::FILE)).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&history, &whole[..length]).unwrap();
+            assert_eq!(code(&run), 3, "unsealed, cut to {length}");
+        }
+    }
+}

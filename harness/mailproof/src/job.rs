@@ -118,6 +118,15 @@ impl Outcome {
 }
 
 impl Job {
+    /// The same with another scenario.
+    #[cfg(test)]
+    pub(crate) fn with(self, source: Source) -> Self {
+        Self {
+            source: Arc::new(source),
+            ..self
+        }
+    }
+
     /// Runs and judges. Nothing outlives it, however it ends; a bug of the
     /// harness becomes the verdict ERROR.
     pub(crate) fn run(
