@@ -623,6 +623,15 @@ fn tls_makes_it_opaque() {
 }
 
 #[test]
+fn inside_tls_no_greeting_comes() {
+    let mut observer = Observer::inside_tls(ObserverOptions::default());
+    let mut points = Vec::new();
+    observer.client_bytes(b"EHLO c\r\n", &mut points);
+    observer.server_bytes(b"250 mx\r\n", &mut points);
+    assert_eq!(told(0, 'S', &points[1]), "S8 250 to EHLO");
+}
+
+#[test]
 fn what_cannot_be_followed_is_said_once() {
     for (script, says) in [
         (vec![('C', "NOOP\n")], "LF without CR"),

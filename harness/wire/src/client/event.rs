@@ -43,7 +43,7 @@ pub enum ClientEvent {
     Idle,
     /// Reply to QUIT.
     QuitReply(Reply),
-    /// Reply to bytes given to [`Client::send_raw`].
+    /// Reply to bytes given to [`Client::send_raw`](super::Client::send_raw).
     Raw(Reply),
     /// A 421 while no reply was due: the server is closing.
     Closing(Reply),

@@ -63,12 +63,13 @@ pub enum MailboxEvent {
     /// EHLO, HELO or LHLO was accepted; the line as sent.
     Hello(Line),
     /// Content is complete. Nothing further is read until
-    /// [`Mailbox::answer`] or [`Mailbox::answer_each`] is called, so that the
+    /// [`Mailbox::answer`](super::Mailbox::answer) or
+    /// [`Mailbox::answer_each`](super::Mailbox::answer_each) is called, so that the
     /// host can record the message before the reply leaves.
     Message(Message),
     /// STARTTLS was accepted. Once the output is sent, TLS begins; whatever the
     /// client sent behind STARTTLS in the clear is dropped. When TLS is up, call
-    /// [`Mailbox::secured`].
+    /// [`Mailbox::secured`](super::Mailbox::secured).
     StartTls,
     /// A command was refused, by injection or because it cannot be served.
     Refused {
