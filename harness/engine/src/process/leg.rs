@@ -124,6 +124,10 @@ impl Leg {
                     }
                 }
                 readable = self.stream.readable(), if may_read => {
+                    // Much may have changed while nothing came.
+                    if !self.host.wants(self.conn, self.side) {
+                        continue;
+                    }
                     let how = match readable.and_then(|()| self.read(&mut buffer)) {
                         Ok(0) => Some(Shut::Fin),
                         Ok(_) => {

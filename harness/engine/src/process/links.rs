@@ -76,6 +76,10 @@ struct Inner {
     forgotten: Vec<mpsc::UnboundedSender<LegAsk>>,
     /// Answered dials that the silence of a party overtook.
     parked: Vec<TcpStream>,
+    /// From whom nothing is read for the moment; see [`Links::gate`].
+    gated: Option<Party>,
+    /// Who dialled meanwhile.
+    waiting: Vec<TcpStream>,
 }
 
 /// The legs of a connection.
@@ -113,6 +117,8 @@ impl Links {
                         conns: HashMap::new(),
                         forgotten: Vec::new(),
                         parked: Vec::new(),
+                        gated: None,
+                        waiting: Vec::new(),
                     }),
                     knocks: knocks.clone(),
                     me: me.clone(),
@@ -179,6 +185,33 @@ impl Links {
             inner.parked.clear();
             for leg in &inner.forgotten {
                 let _ = leg.send(LegAsk::Rebooted);
+            }
+        }
+    }
+
+    /// Reads nothing from a party until [`Links::ungate`]: what it does first
+    /// in a new state is seen only after that state has been recorded.
+    pub(crate) fn gate(&self, party: Party) {
+        for (host, _) in self.touching(party) {
+            host.lock().gated = Some(party);
+        }
+    }
+
+    /// Goes on reading.
+    pub(crate) fn ungate(&self, party: Party) {
+        for (host, _) in self.touching(party) {
+            let waiting = {
+                let mut inner = host.lock();
+                if inner.gated.take_if(|gated| *gated == party).is_none() {
+                    continue;
+                }
+                for legs in inner.conns.values() {
+                    legs.room.notify_waiters();
+                }
+                std::mem::take(&mut inner.waiting)
+            };
+            for stream in waiting {
+                host.accepted(stream);
             }
         }
     }
@@ -262,6 +295,13 @@ impl LinkHost {
 
     /// Somebody dialled the link.
     pub(super) fn accepted(&self, stream: TcpStream) {
+        {
+            let mut inner = self.lock();
+            if inner.gated == Some(self.link.from) {
+                inner.waiting.push(stream);
+                return;
+            }
+        }
         let conn = self.count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let _ = stream.set_nodelay(true);
         let room = Arc::new(Notify::new());
@@ -290,6 +330,13 @@ impl LinkHost {
     /// other leg has a backlog.
     pub(super) fn wants(&self, conn: Conn, from: Side) -> bool {
         let inner = self.lock();
+        let party = match from {
+            Side::Client => self.link.from,
+            Side::Server => self.link.to,
+        };
+        if inner.gated == Some(party) {
+            return false;
+        }
         let other = inner.conns.get(&conn).and_then(|legs| match from {
             Side::Client => legs.server.as_ref(),
             Side::Server => Some(&legs.client),

@@ -499,6 +499,25 @@ async fn a_silenced_party_says_no_word_more() {
 }
 
 #[tokio::test]
+async fn behind_a_gate_nothing_is_heard_and_nothing_lost() {
+    let rig = Rig::new().await;
+    let (mut client, mut server) = rig.pair().await;
+    rig.links.gate(Party::Client);
+    client.say("EHLO early\r\n").await;
+    let mut second = rig.dial().await.unwrap();
+    server.silence().await;
+    assert!(rig.so_far().is_empty());
+    // The other way is open.
+    server.say("220 n1\r\n").await;
+    client.hear("220 n1\r\n").await;
+    rig.links.ungate(Party::Client);
+    server.hear("EHLO early\r\n").await;
+    let (mut server, _) = rig.accept().await;
+    server.say("220 n1\r\n").await;
+    second.hear("220 n1\r\n").await;
+}
+
+#[tokio::test]
 async fn the_door_is_open_only_while_the_party_listens() {
     let mut rig = Rig::new().await;
     rig.links.close(N1).await;

@@ -195,6 +195,8 @@ impl Node {
             }
             NodeAsk::Resume(fault) => {
                 self.removed(fault, "every process was told to go on");
+                // What it does first is heard after it was seen to run.
+                self.shared.links.gate(self.party);
                 self.tell(Ask::Thaw).await;
             }
             NodeAsk::List => self.inspect(false),
@@ -273,8 +275,12 @@ impl Node {
                     running.frozen = false;
                     self.record(What::Resumed { node, life });
                 }
+                self.shared.links.ungate(node);
             }
-            Ok(Say::Failed(why)) => self.shared.recorder.trouble(format!("{node}: {why}")),
+            Ok(Say::Failed(why)) => {
+                self.shared.recorder.trouble(format!("{node}: {why}"));
+                self.shared.links.ungate(node);
+            }
             Ok(Say::Spawned(_)) => {}
             Err(error) => {
                 self.shared.recorder.trouble(format!("{node}: {error}"));
@@ -289,6 +295,7 @@ impl Node {
         let Some(running) = self.running.take() else {
             return;
         };
+        self.shared.links.ungate(self.party);
         self.shared.links.close(self.party).await;
         self.record(What::Exit {
             node: self.party,

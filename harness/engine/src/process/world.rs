@@ -82,6 +82,10 @@ impl ProcessWorld {
                 "the process engine has addresses for {MAX_NODES} nodes and {MAX_STORES} with mailboxes"
             )));
         }
+        let options = Options {
+            helper: pinned(options.helper),
+            ..options
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -442,6 +446,16 @@ fn node_act(act: &Act) -> Result<(Party, NodeAct), WorldError> {
             return Err(WorldError(format!("{act:?} was not offered")));
         }
     })
+}
+
+/// The helper, and if it is the running program itself, just the file that was
+/// started: it may be replaced on disk before the run is over, and a node's
+/// second life must not be another program than its first.
+fn pinned(helper: PathBuf) -> PathBuf {
+    match std::env::current_exe() {
+        Ok(me) if me == helper => PathBuf::from(format!("/proc/{}/exe", std::process::id())),
+        _ => helper,
+    }
 }
 
 fn write_programs(dir: &Path, programs: &[(String, String)]) -> std::io::Result<()> {
