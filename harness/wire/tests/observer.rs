@@ -483,6 +483,8 @@ fn a_refused_nested_mail_hands_its_recipients_on() {
         ]),
         1000,
     );
+    let progress = observer.numbered(1).map(|kept| kept.progress);
+    assert_eq!(progress, Some(Progress::Envelope), "it goes on");
     let rcpts: Vec<_> = observer
         .numbered(1)
         .unwrap()
@@ -638,6 +640,7 @@ fn what_cannot_be_followed_is_said_once() {
         (vec![('C', "NOOP a\rb\r\n")], "CR without LF"),
         (vec![('C', "NOOP a\r\r\n")], "CR without LF"),
         (vec![('S', "250 ok\r\n")], "while none was due"),
+        (vec![('S', "451 x\r\n")], "while none was due"),
         (vec![('C', "NOOP\r\n"), ('S', "250 ok\n")], "LF without CR"),
         (
             vec![('C', "NOOP\r\n"), ('S', "250-ok\r\n251 ok\r\n")],
