@@ -149,23 +149,17 @@ impl Report<'_> {
             let at = self
                 .events
                 .get(&piece.event)
-                .map_or(String::new(), |e| format!("+{}", seconds(e.at)));
+                .map_or(String::new(), |e| format!(", +{}", seconds(e.at)));
+            let source = format!("({}, #{}{at})", witness(piece.witness), piece.event);
+            let source = out.paint.paint(Style::Dim, &source);
             out.line(
                 4,
                 &format!(
-                    "{:<12}  {}",
+                    "{:<12}  {} {source}",
                     piece.kind.to_string(),
                     piece.text.trim_end_matches('.')
                 ),
             );
-            let source = format!(
-                "{:<12}  seen by {}, event #{} {at}",
-                "",
-                witness(piece.witness),
-                piece.event
-            );
-            let source = out.paint.paint(Style::Dim, source.trim_end());
-            out.line(4, &source);
         }
     }
 
