@@ -159,8 +159,9 @@ impl SimDisk {
         let survived = match rng.below(4) {
             0 => 0,
             1 => self.keep(changes.iter().filter(|c| c.data_of().is_none())),
+            // All of them would be no more than the end of the process.
             2 => {
-                let n = at(rng.between(0, total));
+                let n = at(rng.below(total));
                 self.keep(changes.iter().take(n))
             }
             _ => self.keep_some(&changes, rng),

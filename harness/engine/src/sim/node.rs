@@ -536,6 +536,14 @@ impl<W: Sink> SimWorld<W> {
         }
     }
 
+    /// Wakes a node if its timer has run out.
+    fn overdue_timer(&mut self, node: usize) {
+        let now = self.clock.now();
+        if self.nodes[node].wake.take_if(|at| *at <= now).is_some() {
+            self.node_input(node, Input::Wake);
+        }
+    }
+
     /// Lets a paused node go on: it finds everything that came meanwhile.
     pub(super) fn resume(&mut self, node: usize) {
         let host = &mut self.nodes[node];
@@ -545,6 +553,12 @@ impl<W: Sink> SimWorld<W> {
         host.state = State::Up;
         let (party, life) = (host.party, host.life);
         self.record(Witness::Kernel, What::Resumed { node: party, life });
+        // Its timers are overdue and its sockets are readable: which of the two
+        // it looks at first is up to its kernel and its own loop. Whoever looks
+        // at the timers first gives up connections whose replies have come.
+        if self.rng.below(2) == 0 {
+            self.overdue_timer(node);
+        }
         if std::mem::take(&mut self.nodes[node].disk_waits) {
             self.disk_done(node, life);
         }

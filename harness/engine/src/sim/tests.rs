@@ -20,6 +20,9 @@ fn plan(text: &str, seed: u64) -> (Plan, TargetFile) {
     (plan, target)
 }
 
+/// A recipient of a message.
+type Recipient = (u32, Rcpt);
+
 /// A finished run.
 struct Run {
     plan: Plan,
@@ -60,7 +63,7 @@ impl Run {
     }
 
     /// How often each recipient was delivered, and which were accepted.
-    fn account(&self) -> (BTreeMap<(u32, Rcpt), u32>, BTreeSet<(u32, Rcpt)>) {
+    fn account(&self) -> (BTreeMap<Recipient, u32>, BTreeSet<Recipient>) {
         let mut delivered = BTreeMap::new();
         let mut accepted = BTreeSet::new();
         let mut attempts = BTreeMap::new();

@@ -228,7 +228,15 @@ impl Director {
     pub fn on_event(&mut self, event: &Event, out: &mut Vec<Order>) {
         self.now = self.now.max(event.at);
         match &event.ev {
-            What::Attempt { .. } | What::Dsn { .. } | What::Phantom { .. } => self.moved = self.now,
+            What::Attempt { .. } | What::Phantom { .. } => self.moved = self.now,
+            What::Dsn {
+                msg, action, rcpts, ..
+            } => {
+                self.moved = self.now;
+                if action == "failed" {
+                    self.sender.bounced(self.now, *msg, sender::set(rcpts));
+                }
+            }
             What::Outcome {
                 msg, rcpts, end, ..
             } => self.sender.outcome(self.now, *msg, rcpts, end, out),

@@ -42,6 +42,8 @@ struct Mail {
     unsettled: Set,
     accepted: Set,
     delivered: Set,
+    /// Reported to the sender as failed.
+    bounced: Set,
     /// Transport nodes that the client handed content to, by number.
     handed: u64,
     /// The node that accepted it last.
@@ -104,6 +106,7 @@ impl Sender {
                     unsettled: Set::MAX >> (128 - u32::from(rcpts)),
                     accepted: 0,
                     delivered: 0,
+                    bounced: 0,
                     handed: 0,
                     owner: None,
                     attempt: 0,
@@ -247,7 +250,8 @@ impl Sender {
             }
             mail.owner = Some(node);
             mail.handed |= bit(node);
-            self.owed += u64::from((accepted & !mail.accepted & !mail.delivered).count_ones());
+            let settled = mail.accepted | mail.delivered | mail.bounced;
+            self.owed += u64::from((accepted & !settled).count_ones());
             mail.accepted |= accepted;
         }
         mail.unsettled &= !(accepted | refused);
@@ -294,11 +298,24 @@ impl Sender {
         let new = rcpts & !mail.delivered;
         if new != 0 {
             mail.delivered |= new;
-            self.owed -= u64::from((new & mail.accepted).count_ones());
+            self.owed -= u64::from((new & mail.accepted & !mail.bounced).count_ones());
             self.delivered_rcpts += u64::from(new.count_ones());
             self.progress = now;
         }
         mail.accepted & rcpts != 0 && mail.handed & bit(by) == 0
+    }
+
+    /// The sender was told that delivery failed; nobody owes it any more.
+    pub(super) fn bounced(&mut self, now: At, msg: Msg, rcpts: Set) {
+        let Some(mail) = self.mail.get_mut(msg as usize) else {
+            return;
+        };
+        let new = rcpts & !mail.bounced;
+        if new != 0 {
+            mail.bounced |= new;
+            self.owed -= u64::from((new & mail.accepted & !mail.delivered).count_ones());
+            self.progress = now;
+        }
     }
 
     /// Sends nothing more; whatever is not settled is given up, what is under
@@ -322,7 +339,7 @@ impl Sender {
     pub(super) fn busiest(&self, may: impl Iterator<Item = Party>) -> Option<Party> {
         let mut owed: Vec<(Party, u32)> = may.map(|node| (node, 0)).collect();
         for mail in &self.mail {
-            let count = (mail.accepted & !mail.delivered).count_ones();
+            let count = (mail.accepted & !mail.delivered & !mail.bounced).count_ones();
             if let Some(entry) = owed
                 .iter_mut()
                 .find(|(n, _)| count > 0 && Some(*n) == mail.owner)
@@ -355,7 +372,7 @@ impl Sender {
         self.tried == self.mail.len()
     }
 
-    /// Whether every accepted recipient was delivered.
+    /// Whether every accepted recipient was delivered, or reported as failed.
     pub(super) fn is_drained(&self) -> bool {
         self.owed == 0
     }

@@ -61,6 +61,8 @@ struct Fake {
     broken: Vec<Party>,
     /// Whether nodes refuse everything for now with this code.
     refuse: u16,
+    /// Whether nodes take mail and then report that it failed.
+    bounce: bool,
     lacks: Option<&'static str>,
     submitted: Vec<(Msg, Attempt, Party)>,
     orders: Vec<String>,
@@ -96,6 +98,19 @@ impl Fake {
     fn deliver(&mut self, node: Party, msg: Msg, rcpts: Vec<Rcpt>) {
         if !self.up(node) {
             self.queues.entry(node).or_default().push((msg, rcpts));
+            return;
+        }
+        if self.bounce {
+            self.say(
+                Witness::Mailbox,
+                What::Dsn {
+                    conn: 1,
+                    from: node,
+                    msg,
+                    action: "failed".to_owned(),
+                    rcpts,
+                },
+            );
             return;
         }
         self.say(
@@ -530,6 +545,17 @@ fn a_refusal_for_good_settles_and_once_means_once() {
     assert_eq!(end(&events), "finished");
     assert_eq!(world.submitted.len(), 5);
     assert_eq!(count(&events, |w| matches!(w, What::GaveUp { .. })), 5);
+}
+
+#[test]
+fn mail_that_is_reported_as_failed_is_not_waited_for() {
+    let mut world = Fake {
+        bounce: true,
+        ..Fake::default()
+    };
+    let events = run(plan("workload = { messages = 5 }"), &mut world);
+    assert_eq!(end(&events), "finished");
+    assert_eq!(taken(&events), 0);
 }
 
 #[test]
