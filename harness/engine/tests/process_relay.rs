@@ -10,11 +10,13 @@ use mailproof_engine::process::{SUBCOMMAND, reaper_main};
 use mailproof_model::verdict::Verdict;
 use process_support::{Stage, in_words, no_python, target};
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SUBCOMMAND) {
         return reaper_main();
     }
-    let tests: [(&str, fn() -> Result<(), Failed>); 9] = [
+    let tests: [(&str, Test); 9] = [
         ("no_fault_passes", || expect("pyrelay", "", Verdict::Pass)),
         ("crash_and_back_passes", || {
             expect("pyrelay", CRASH, Verdict::Pass)

@@ -14,11 +14,13 @@ use process_support::{Stage as Run, check, no_python, target};
 
 const N1: Party = Party::Node(1);
 
+type Test = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(SUBCOMMAND) {
         return reaper_main();
     }
-    let tests: [(&str, fn() -> Result<(), Failed>); 8] = [
+    let tests: [(&str, Test); 8] = [
         ("a_crash_is_seen_and_mended", crash),
         ("a_lost_node_falls_silent_and_its_store_is_gone", lost),
         ("a_pause_is_proved_and_taken_back", pause),

@@ -208,14 +208,14 @@ impl Node {
     // --- a life begins -------------------------------------------------------
 
     async fn start(&mut self, store: StoreState) -> io::Result<()> {
-        let first = self.life == 0;
         self.life += 1;
-        if store == StoreState::Empty && !first {
+        if store == StoreState::Empty {
             self.remove_store()?;
         }
+        let new = !self.recipe.dir.exists();
         fs::create_dir_all(&self.logs)?;
         self.recipe.write()?;
-        if first && !self.recipe.prepare.is_empty() {
+        if new && !self.recipe.prepare.is_empty() {
             let how = self.spawn(&self.recipe.prepare, "prepare");
             command::run(&self.shared.helper, &self.shared.scratch, how, PREPARE).await?;
         }
@@ -367,23 +367,21 @@ impl Node {
 
     // --- its store ---------------------------------------------------------------
 
+    /// Removes everything that the node has: whatever its target file calls
+    /// its store, it may keep more beside it.
     fn remove_store(&self) -> io::Result<()> {
-        match &self.recipe.store {
-            Some(store) => match fs::remove_dir_all(store) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            },
-            None => Err(io::Error::other(
-                "the target file names no `queue.store`, so it cannot be emptied",
-            )),
+        match fs::remove_dir_all(&self.recipe.dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 
     /// Removes the store and looks whether it is gone.
     fn wipe(&self) {
         let removed = self.remove_store();
-        let left = self.recipe.store.as_ref().is_none_or(|s| s.exists());
-        if left {
+        // Without a `queue.store` nobody knows where else it may be.
+        let gone = self.recipe.store.as_ref().is_some_and(|s| !s.exists());
+        if !gone || self.recipe.dir.exists() {
             self.shared.recorder.trouble(format!(
                 "the store of {} could not be removed: {removed:?}",
                 self.party

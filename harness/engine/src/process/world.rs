@@ -14,6 +14,7 @@ use mailproof_model::order::{Act, DIRECTOR, Order, Unavailable, World, WorldErro
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_model::plan::Plan;
 use mailproof_model::target::TargetFile;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
@@ -31,6 +32,9 @@ use crate::topology::Addresses;
 
 /// How long tasks may take to end once their sockets are of no more use.
 const WIND_DOWN: Duration = Duration::from_secs(5);
+
+/// Most descriptors that are asked for.
+const DESCRIPTORS: u64 = 16 * 1024;
 
 /// Where and with what a run is carried out.
 #[derive(Clone, Debug)]
@@ -86,6 +90,7 @@ impl ProcessWorld {
             helper: pinned(options.helper),
             ..options
         };
+        more_descriptors();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -446,6 +451,18 @@ fn node_act(act: &Act) -> Result<(Party, NodeAct), WorldError> {
             return Err(WorldError(format!("{act:?} was not offered")));
         }
     })
+}
+
+/// Each connection costs the harness two descriptors in a link, and one at
+/// either end that is its own; the usual soft limit of 1024 is soon reached.
+/// Where no more can be had, dials will fail and say so.
+fn more_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let wanted = hard.min(DESCRIPTORS);
+        if soft < wanted {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard);
+        }
+    }
 }
 
 /// The helper, and if it is the running program itself, just the file that was
