@@ -325,8 +325,6 @@ impl<W: Sink> SimWorld<W> {
                 let (node, id, life) = (*node, *id, *life);
                 let host = &mut self.nodes[node];
                 if host.life == life {
-                    host.dialled.remove(&id);
-                    host.dialling.remove(&id);
                     let input = Input::Closed { conn: id, reset };
                     if host.state == State::Paused {
                         // It will see that when it goes on; until then its
@@ -334,6 +332,8 @@ impl<W: Sink> SimWorld<W> {
                         self.node_input(node, input);
                         return;
                     }
+                    host.dialled.remove(&id);
+                    host.dialling.remove(&id);
                     self.node_input(node, input);
                 }
             }

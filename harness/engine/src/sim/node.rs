@@ -164,6 +164,21 @@ impl Host {
             Some((Conn::try_from(id.0).ok()?, Side::Server))
         }
     }
+
+    /// Drops what still waits for a node on a connection that it gives up;
+    /// whether there were bytes among that.
+    fn forget_unread(&mut self, id: ConnId) -> bool {
+        let mut unread = false;
+        self.waiting.retain(|waiting| match waiting {
+            Waiting::Bytes(of, _) if *of == id => {
+                unread = true;
+                false
+            }
+            Waiting::Closed(of, _) | Waiting::Dialled(of, _) => *of != id,
+            _ => true,
+        });
+        unread
+    }
 }
 
 impl<W: Sink> SimWorld<W> {
@@ -300,6 +315,12 @@ impl<W: Sink> SimWorld<W> {
         if let Some((conn, side)) = self.nodes[node].conn(id) {
             self.nodes[node].dialled.remove(&id);
             self.nodes[node].dialling.remove(&id);
+            // What was received and never read makes the kernel say RST.
+            let how = if self.nodes[node].forget_unread(id) {
+                Shut::Reset
+            } else {
+                how
+            };
             self.close(conn, side, how);
         }
     }
