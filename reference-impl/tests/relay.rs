@@ -417,6 +417,23 @@ fn a_session_that_breaks_before_the_dot_leaves_nothing() {
     assert_eq!(world.view(0).body_bytes, 0);
 }
 
+#[test]
+fn a_refused_sender_is_not_taken_for_refused_recipients() {
+    for (line, code) in [("MAIL", "450 4.7.1 not now\r\n"), ("MAIL", "451 busy\r\n")] {
+        let mut world = World::cluster(1);
+        world.sinks[0].rule(line, code);
+        world.sinks[0].rule("RCPT", "503 5.5.1 MAIL first\r\n");
+        world.sinks[0].rule("DATA", "503 5.5.1 MAIL first\r\n");
+        assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+        world.until("a deferral", SHORT, |w| w.count(0, EventKind::Defer) > 0);
+        world.sinks[0].rules.clear();
+        world.until("delivery", Duration::from_secs(200), |w| {
+            w.taken("m1", "a@x") == 1
+        });
+        assert_eq!(world.view(0).counters.failed, 0);
+    }
+}
+
 /// Kills the node at every step of one relayed message, under the disk states
 /// that may be left: what was answered 250 is delivered, at most once more
 /// than needed.

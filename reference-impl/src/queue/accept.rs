@@ -13,7 +13,7 @@
 use bytes::Bytes;
 
 use super::message::{CopyState, Holder, Message, Phase};
-use super::{Action, Queue, Waiter, name_of};
+use super::{Action, Queue, Waiter, push_name};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::record::{Envelope, Header, Tell};
@@ -32,7 +32,7 @@ impl Queue {
         if self.all_local(&envelope) {
             return self.deliver_to_mailboxes(conn, sequence, &envelope, body);
         }
-        let mut message = Message::new(self.now.wall, self.expiry(), envelope, body);
+        let mut message = Box::new(Message::new(self.now.wall, self.expiry(), envelope, body));
         message.client = Some(conn);
         self.protect(sequence, message, None);
     }
@@ -47,7 +47,7 @@ impl Queue {
     pub(crate) fn protect(
         &mut self,
         sequence: u64,
-        mut message: Message,
+        mut message: Box<Message>,
         failed: Option<(u64, Vec<u32>)>,
     ) {
         let first = if self.config.shadow_redundancy_enabled {
@@ -125,10 +125,10 @@ impl Queue {
             );
         }
         if let Some(conn) = client {
-            let reply = format!(
-                "250 2.6.0 {} Queued mail for delivery\r\n",
-                name_of(sequence)
-            );
+            let mut reply = String::with_capacity(64);
+            reply.push_str("250 2.6.0 ");
+            push_name(&mut reply, sequence);
+            reply.push_str(" Queued mail for delivery\r\n");
             self.actions.push_back(Action::Answer { conn, reply });
         }
         self.activate(sequence);

@@ -62,7 +62,8 @@ impl Queue {
         let to = envelope.recipients[0].to_string();
         self.log(EventKind::Dsn, Some(dsn), &to, "", format!("about {about}"));
         let expires = self.expiry();
-        let mut message = Message::new(self.now.wall, expires, envelope, Bytes::from(body));
+        let body = Bytes::from(body);
+        let mut message = Box::new(Message::new(self.now.wall, expires, envelope, body));
         message.parent = Some(sequence);
         self.protect(dsn, message, Some((sequence, failed.to_vec())));
         false

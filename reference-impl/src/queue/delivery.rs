@@ -81,8 +81,11 @@ impl Routes {
     /// Whether the mailbox of `address` is here. An address without a domain
     /// (`Postmaster`) is, wherever there are mailboxes.
     pub(crate) fn is_local(&self, address: &str) -> bool {
+        if self.local.is_empty() {
+            return false;
+        }
         match address::split(address).1 {
-            None => !self.local.is_empty(),
+            None => true,
             Some(domain) => self.local.iter().any(|l| l.eq_ignore_ascii_case(domain)),
         }
     }

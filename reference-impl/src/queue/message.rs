@@ -24,8 +24,25 @@ pub(crate) fn boot_of(sequence: u64) -> u32 {
 
 /// The name of a message: `boot.number`, both hexadecimal.
 pub(crate) fn name_of(sequence: u64) -> String {
-    let number = sequence & ((1 << BOOT_SHIFT) - 1);
-    format!("{:x}.{number:x}", boot_of(sequence))
+    let mut name = String::with_capacity(16);
+    push_name(&mut name, sequence);
+    name
+}
+
+/// Appends the name of a message.
+pub(crate) fn push_name(out: &mut String, sequence: u64) {
+    push_hex(out, boot_of(sequence).into());
+    out.push('.');
+    push_hex(out, sequence & ((1 << BOOT_SHIFT) - 1));
+}
+
+/// Appends a number in hexadecimal digits; much faster than formatting.
+fn push_hex(out: &mut String, number: u64) {
+    let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
+    for at in (0..digits).rev() {
+        let digit = (number >> (at * 4)) as u32 & 15;
+        out.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
 }
 
 /// Where a message stands.
@@ -208,5 +225,18 @@ impl Message {
             Some(holder) => holder.acknowledged |= acknowledged,
             None => self.holders.push(Holder { peer, acknowledged }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(name_of(first_sequence(1)), "1.1");
+        assert_eq!(name_of(first_sequence(0x2a) + 0xfff), "2a.1000");
+        assert_eq!(name_of(0), "0.0");
+        assert_eq!(name_of(u64::MAX), "ffffff.ffffffffff");
     }
 }

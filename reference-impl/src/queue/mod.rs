@@ -26,6 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::date::Date;
 use crate::event::{EventKind, NodeEvent};
 use crate::io::{ConnId, Now, Output};
 use crate::record::{CopyKey, Header};
@@ -38,7 +39,7 @@ pub(crate) use copy::Attempt;
 pub(crate) use delivery::{LOCAL, Outcome, Routes};
 pub(crate) use host::{Host, Work};
 pub(crate) use mailbox::Mailboxes;
-pub(crate) use message::{Message, name_of};
+pub(crate) use message::{Message, name_of, push_name};
 pub(crate) use peer::Peer;
 pub(crate) use shadow::{LINE, Offer};
 
@@ -131,7 +132,7 @@ pub(crate) struct Queue {
     pub(crate) out: Vec<Output>,
     pub(crate) actions: VecDeque<Action>,
     pub(crate) timers: BTreeSet<(u64, Timer)>,
-    pub(crate) messages: BTreeMap<u64, Message>,
+    pub(crate) messages: BTreeMap<u64, Box<Message>>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) hosts: Vec<Host>,
     pub(crate) routes: Routes,
@@ -149,11 +150,15 @@ pub(crate) struct Queue {
     boot_record: Seq,
     /// Records are being moved out of the oldest segment.
     moving: bool,
+    /// Bytes on the disk when that was last looked into.
+    looked_at: u64,
     next_sequence: u64,
     next_dial: u64,
     /// Which peer comes first among equals.
     turn: usize,
     scratch: Vec<u8>,
+    /// The date as it stands in trace fields, and the second it is for.
+    date: (u64, String),
 }
 
 impl Queue {
@@ -255,6 +260,15 @@ impl Queue {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         sequence
+    }
+
+    /// The present date for a header field.
+    pub(crate) fn date(&mut self) -> &str {
+        let second = self.now.wall / 1000;
+        if self.date.0 != second {
+            self.date = (second, Date(self.now.wall).to_string());
+        }
+        &self.date.1
     }
 
     /// Books `n` bytes of content; false when the budget does not allow it.

@@ -320,10 +320,12 @@ impl Queue {
             discards_armed: 0,
             boot_record: Seq(0),
             moving: false,
+            looked_at: 0,
             next_sequence: 0,
             next_dial: 0,
             turn,
             scratch: Vec::new(),
+            date: (u64::MAX, String::new()),
         }
     }
 
@@ -390,7 +392,7 @@ impl Queue {
     fn restore_message(&mut self, sequence: u64, found: Found, body: Bytes) {
         self.body_bytes += body.len() as u64;
         let expires = self.expires_from(found.arrival);
-        let mut message = Message::new(found.arrival, expires, found.envelope, body);
+        let mut message = Box::new(Message::new(found.arrival, expires, found.envelope, body));
         message.records = found.records;
         message.local = true;
         message.phase = Phase::Active;

@@ -26,13 +26,20 @@ impl Queue {
         if self.moving || self.fatal.is_some() {
             return;
         }
+        // Looking costs time, so once for each new segment is enough.
+        let size = self.store.bytes_on_disk();
+        if size <= self.looked_at {
+            self.looked_at = size;
+            return;
+        }
+        self.looked_at = size;
         let oldest = self.store.oldest_segment_live();
         if oldest.active || oldest.records == 0 {
             return;
         }
         let sparse = oldest.bytes * 4 <= oldest.segment_bytes;
         let segments = 4 * self.config.segment_bytes;
-        let long = self.store.bytes_on_disk() > 3 * self.store.live_bytes() + segments;
+        let long = size > 3 * self.store.live_bytes() + segments;
         if !(sparse || long) {
             return;
         }

@@ -84,7 +84,12 @@ impl Queue {
             };
             let seq = self.append(&header, &[]);
             let expires = self.expires_from(held.arrival);
-            let mut message = Message::new(held.arrival, expires, held.envelope, held.body);
+            let mut message = Box::new(Message::new(
+                held.arrival,
+                expires,
+                held.envelope,
+                held.body,
+            ));
             for at in without {
                 message.recipients[at as usize].state = RecipientState::Closed;
             }

@@ -533,6 +533,9 @@ impl Client {
 
     fn send(&mut self, transaction: &Transaction, step: Step, queue: &Queue) {
         let out = &mut self.link.out;
+        if out.capacity() == 0 {
+            out.reserve(256);
+        }
         let sequence = transaction.job.sequence();
         let Some(message) = queue.messages.get(&sequence) else {
             return;
@@ -549,7 +552,8 @@ impl Client {
                 out.push(b'>');
                 if self.offers.size.is_some() {
                     let size = message.trace.len() + message.body.len();
-                    out.extend_from_slice(format!(" SIZE={size}").as_bytes());
+                    out.extend_from_slice(b" SIZE=");
+                    push_number(out, size);
                 }
                 if envelope.flags & EIGHT_BIT != 0 && self.offers.eight_bit {
                     out.extend_from_slice(b" BODY=8BITMIME");
@@ -590,6 +594,8 @@ impl Client {
             Step::Mail => {
                 transaction.error.get_or_insert_with(error);
             }
+            // Where MAIL failed, what is said of recipients means nothing.
+            Step::Rcpt(_) if transaction.error.is_some() => {}
             Step::Rcpt(at) if !reply.positive() => {
                 // 552 to RCPT means too many recipients (RFC 5321 4.5.3.1.10).
                 let permanent = reply.permanent() && reply.code != 552;
@@ -678,8 +684,8 @@ impl Client {
                 }
             }
         }
-        let why = reply.summary();
-        self.report(transaction, &why, false, queue);
+        // With the content sent every recipient has its outcome by now.
+        self.report(transaction, "out of step", false, queue);
         self.next(queue);
     }
 
@@ -687,8 +693,8 @@ impl Client {
     /// have taken the content all the same.
     fn report(&mut self, transaction: Transaction, why: &str, maybe: bool, queue: &mut Queue) {
         let (why, permanent) = match &transaction.error {
-            Some((why, permanent)) => (why.to_string(), *permanent),
-            None => (why.to_owned(), false),
+            Some((why, permanent)) => (why.as_ref(), *permanent),
+            None => (why, false),
         };
         match transaction.job {
             Job::Copy(attempt) => {
@@ -699,7 +705,7 @@ impl Client {
                 if all && transaction.error.is_none() {
                     queue.copy_made(attempt);
                 } else {
-                    queue.copy_failed(attempt, &why, maybe);
+                    queue.copy_failed(attempt, why, maybe);
                 }
             }
             Job::Deliver { sequence, leg } => {
@@ -709,9 +715,9 @@ impl Client {
                     .map(|(at, outcome)| {
                         let rest = || {
                             if permanent {
-                                Outcome::Failed(why.as_str().into())
+                                Outcome::Failed(why.into())
                             } else {
-                                Outcome::Deferred(why.as_str().into())
+                                Outcome::Deferred(why.into())
                             }
                         };
                         (at, outcome.unwrap_or_else(rest))
@@ -737,6 +743,21 @@ impl Transaction {
     fn any_accepted(&self) -> bool {
         self.recipients.iter().any(|(_, outcome)| outcome.is_none())
     }
+}
+
+/// Appends a number in decimal digits.
+fn push_number(out: &mut Vec<u8>, mut number: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn offers(reply: &Reply<'_>) -> Offers {

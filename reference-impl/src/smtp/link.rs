@@ -45,6 +45,10 @@ impl Link {
     }
 
     pub(crate) fn write(&mut self, text: &str) {
+        if self.out.capacity() == 0 {
+            // What is written is given away, so every input starts anew.
+            self.out.reserve(256);
+        }
         self.out.extend_from_slice(text.as_bytes());
     }
 

@@ -10,9 +10,8 @@ use super::address::{self, BadParam};
 use super::auth::Nonce;
 use super::data::DataScanner;
 use super::link::{Close, Link};
-use crate::date::Date;
 use crate::io::ConnId;
-use crate::queue::{Offer, PeerId, Queue, header, name_of};
+use crate::queue::{Offer, PeerId, Queue, header, push_name};
 use crate::record::{EIGHT_BIT, Envelope, UTF8};
 
 /// Longest command line with its CRLF.
@@ -80,7 +79,8 @@ pub(super) struct Challenge {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) link: Link,
-    ip: IpAddr,
+    /// Its address as it stands in trace fields.
+    from: String,
     mode: Mode,
     started: u64,
     helo: Option<Box<str>>,
@@ -103,9 +103,10 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(conn: ConnId, ip: IpAddr, queue: &Queue) -> Self {
         let ip = ip.to_canonical();
+        let ipv6 = if ip.is_ipv6() { "IPv6:" } else { "" };
         Self {
             link: Link::new(conn),
-            ip,
+            from: format!(" ([{ipv6}{ip}])"),
             mode: Mode::Waiting,
             started: queue.now.mono,
             helo: None,
@@ -471,8 +472,7 @@ impl Server {
     }
 
     /// Our trace field (RFC 5321 4.4).
-    fn trace(&self, sequence: u64, body: &mut Vec<u8>, queue: &Queue) {
-        use std::io::Write as _;
+    fn trace(&self, sequence: u64, body: &mut Vec<u8>, queue: &mut Queue) {
         let utf8 = self
             .transaction
             .as_ref()
@@ -482,17 +482,25 @@ impl Server {
             (true, false) => "ESMTP",
             _ => "SMTP",
         };
-        let ipv6 = if self.ip.is_ipv6() { "IPv6:" } else { "" };
-        // Writing to a vector cannot fail.
-        let _ = write!(
-            body,
-            "Received: from {} ([{ipv6}{}])\r\n\tby {} with {with} id {};\r\n\t{}\r\n",
+        let mut id = String::with_capacity(16);
+        push_name(&mut id, sequence);
+        let parts = [
+            "Received: from ",
             self.helo.as_deref().unwrap_or("unknown"),
-            self.ip,
-            queue.config.name,
-            name_of(sequence),
-            Date(queue.now.wall)
-        );
+            &self.from,
+            "\r\n\tby ",
+            &queue.config.name,
+            " with ",
+            with,
+            " id ",
+            &id,
+            ";\r\n\t",
+        ];
+        for part in parts {
+            body.extend_from_slice(part.as_bytes());
+        }
+        body.extend_from_slice(queue.date().as_bytes());
+        body.extend_from_slice(b"\r\n");
     }
 
     /// Takes content; says how much of `data` was used.
