@@ -71,9 +71,14 @@ pub struct Hop {
 }
 
 impl Hop {
-    /// The reply that speaks for a recipient, if the link saw one.
+    /// The reply that speaks for a recipient, if the link saw one. None
+    /// speaks for a recipient that was refused at RCPT: it is not part of the
+    /// transaction.
     #[must_use]
     pub fn answer(&self, rcpt: Rcpt) -> Option<&Answer> {
+        if !self.rcpts.contains(&rcpt) {
+            return None;
+        }
         self.answers
             .iter()
             .find(|a| a.rcpts.as_ref().is_none_or(|r| r.contains(&rcpt)))
@@ -82,7 +87,7 @@ impl Hop {
     /// Whether the dialled side accepted it for this recipient.
     #[must_use]
     pub fn accepted(&self, rcpt: Rcpt) -> bool {
-        self.rcpts.contains(&rcpt) && self.answer(rcpt).is_some_and(|a| a.code / 100 == 2)
+        self.answer(rcpt).is_some_and(|a| a.code / 100 == 2)
     }
 }
 
@@ -211,10 +216,10 @@ impl Mail {
             // The node said 2yz, whatever the sender was told: the node holds
             // the message.
             (_, Some(s)) if s / 100 == 2 => Ended::ReplyLost,
-            (Some(t), _) => Ended::Refused(t),
-            (None, Some(s)) if s >= 400 => Ended::Refused(s),
-            (None, _) if dot || opaque => Ended::NoReply,
-            (None, _) => Ended::NotSent,
+            (Some(t), _) if matches!(t / 100, 4 | 5) => Ended::Refused(t),
+            (_, Some(s)) if s >= 400 => Ended::Refused(s),
+            _ if dot || opaque => Ended::NoReply,
+            _ => Ended::NotSent,
         }
     }
 }
@@ -901,11 +906,17 @@ impl Ledger {
     }
 
     /// Stretches in which `seen` could not be reached from `from`: its own
-    /// outages, and faults on the links between the two.
+    /// outages, and faults on the links between the two that `last`: what
+    /// only ends one connection does not put a node out of reach.
     #[must_use]
-    pub fn outages_between(&self, from: Party, seen: Party) -> Vec<Outage> {
+    pub fn outages_between(
+        &self,
+        from: Party,
+        seen: Party,
+        last: impl Fn(u32) -> bool,
+    ) -> Vec<Outage> {
         let mut outages = self.outages(seen);
-        for f in self.faults.values() {
+        for (_, f) in self.faults.iter().filter(|(n, _)| last(**n)) {
             for fired in &f.fired {
                 let between = fired
                     .link

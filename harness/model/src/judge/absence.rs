@@ -110,7 +110,8 @@ fn holding(
     let listing = index
         .listing(node)
         .filter(|l| ledger.moved.is_none_or(|m| l.listing.mark.id > m.id));
-    for found in [store, listing].into_iter().flatten() {
+    let counting = || [store, listing].into_iter().flatten();
+    for found in counting() {
         if let Some(row) = row(found, msg, rcpt) {
             return Whereabouts::Held {
                 by: node,
@@ -118,11 +119,11 @@ fn holding(
                 mark: found.listing.mark,
             };
         }
-        if found.nameless {
-            return Whereabouts::Unknown(format!(
-                "{node} holds entries that do not say which message they are"
-            ));
-        }
+    }
+    if counting().any(|found| found.nameless) {
+        return Whereabouts::Unknown(format!(
+            "{node} holds entries that do not say which message they are"
+        ));
     }
     if let Some(read) = store
         && read.listing.damage.is_none()

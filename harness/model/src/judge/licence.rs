@@ -11,6 +11,7 @@ use crate::event::{At, Attempt, Rcpt};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Outage};
 use crate::party::{Link, Party};
 use crate::plan::Plan;
+use crate::scenario::Step;
 use crate::verdict::Licence;
 
 /// One copy for one recipient, as the end of the mail took it.
@@ -189,14 +190,20 @@ pub(super) fn extras(
             continue;
         }
         let earlier = &deliveries[..n];
-        let same = || earlier.iter().filter(|p| p.attempt == copy.attempt);
+        // Copies of one transaction, its recipient named twice, license
+        // nothing among themselves.
+        let same = || {
+            earlier
+                .iter()
+                .filter(|p| p.attempt == copy.attempt && p.mark.id != copy.mark.id)
+        };
         let found = if new_attempt {
             None
         } else {
             same()
                 .find_map(|p| reply_lost(copy, p, &mut used))
                 .or_else(|| same().find_map(|p| takeover(plan, ledger, bounds, copy, p, &mut used)))
-                .or_else(|| same().find_map(|p| returned(ledger, bounds, copy, p, &mut used)))
+                .or_else(|| same().find_map(|p| returned(plan, ledger, bounds, copy, p, &mut used)))
         };
         let found = found.or_else(|| {
             let apart = new_attempt || copy.attempt == 0;
@@ -245,7 +252,7 @@ fn takeover(
         return None;
     }
     let legal = ledger
-        .outages_between(copy.from, earlier.from)
+        .outages_between(copy.from, earlier.from, |n| lasts(plan, n))
         .iter()
         .any(|o| legal_takeover(bounds, o, copy.mark.at));
     let told = [
@@ -269,6 +276,7 @@ fn takeover(
 /// (d) The original holder came back, or went on, after another had taken
 /// over and delivered.
 fn returned(
+    plan: &Plan,
     ledger: &Ledger,
     bounds: Bounds,
     copy: &Delivery,
@@ -279,7 +287,7 @@ fn returned(
         return None;
     }
     let back = ledger
-        .outages_between(earlier.from, copy.from)
+        .outages_between(earlier.from, copy.from, |n| lasts(plan, n))
         .iter()
         .any(|o| {
             legal_takeover(bounds, o, earlier.mark.at)
@@ -290,11 +298,22 @@ fn returned(
 }
 
 /// Whether a copy taken at `at` may come from a takeover because of this
-/// outage.
+/// outage: it had lasted for the takeover time by then. One that was over
+/// before licenses nothing, however long ago it was.
 fn legal_takeover(bounds: Bounds, outage: &Outage, at: At) -> bool {
-    let long = at.saturating_add(bounds.slack) >= outage.start.saturating_add(bounds.takeover);
+    let until = outage.end.map_or(at, |end| end.min(at));
+    let long = until.saturating_add(bounds.slack) >= outage.start.saturating_add(bounds.takeover);
     let new_database = outage.emptied && outage.end.is_some_and(|end| end <= at);
     outage.start <= at && (long || new_database)
+}
+
+/// Whether a fault on a link lasts, other than one that ends a connection or
+/// takes one reply.
+fn lasts(plan: &Plan, fault: u32) -> bool {
+    match plan.scenario.steps.get(fault as usize) {
+        Some(Step::Link(f)) => f.act.lasts(),
+        _ => true,
+    }
 }
 
 fn can_take_over(plan: &Plan) -> bool {

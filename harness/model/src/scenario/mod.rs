@@ -325,6 +325,18 @@ pub enum LinkAct {
     Answer(String),
 }
 
+impl LinkAct {
+    /// Whether it goes on until it is taken back; the others end one
+    /// connection, or touch one reply, and are over.
+    #[must_use]
+    pub fn lasts(&self) -> bool {
+        matches!(
+            self,
+            Self::Hold | Self::Blackhole | Self::Delay(_) | Self::Refuse
+        )
+    }
+}
+
 /// A wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
