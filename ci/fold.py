@@ -452,6 +452,7 @@ class Ledger:
         self.exchanges, self.dots = {}, {}
         self.released, self.waited, self.measured = [], [], []
         self.resumed, self.heard = [], {}
+        self.opened = {}  # link and connection: its `open`
         self.moved = self.quiet = self.end = None
         for event in events:
             getattr(self, "on_" + event.name.replace("-", "_"), self.skip)(event, event.f)
@@ -585,6 +586,9 @@ class Ledger:
                 return
         self.troubles.append(f"event {event.id} answers an end of data that no link saw")
 
+    def on_open(self, event, f):
+        self.opened.setdefault((event.link, f["conn"]), event)
+
     def on_opaque(self, event, f):
         self.opaque.add(event.link)
 
@@ -665,11 +669,11 @@ class Delivery:
 
 
 class Outage:
-    __slots__ = ("start", "end", "emptied", "own", "exited")
+    __slots__ = ("start", "end", "emptied", "own")
 
-    def __init__(self, start, end, emptied=False, own=True, exited=False):
+    def __init__(self, start, end, emptied=False, own=True):
         self.start, self.end, self.emptied = start, end, emptied
-        self.own, self.exited = own, exited
+        self.own = own
 
 
 class Judge:
@@ -707,7 +711,8 @@ class Judge:
         return self.times.get(name, 0)
 
     # §2
-    def ended(self, t, rcpt):
+    def codes(self, t, rcpt):
+        """What the sender knows, and what its link saw."""
         told = None
         if t.outcome and rcpt in t.f["rcpts"]:
             place, o = t.f["rcpts"].index(rcpt), t.outcome.f
@@ -721,7 +726,10 @@ class Judge:
                     nth = sum(1 for c in codes[:place] if c // 100 == 2)
                 told = o["end"][nth] if nth < len(o["end"]) else 0
         reply = t.hop.reply(rcpt) if t.hop else None
-        seen = reply.f["code"] if reply else None
+        return told, reply.f["code"] if reply else None
+
+    def ended(self, t, rcpt):
+        told, seen = self.codes(t, rcpt)
         if told and told // 100 == 2:
             return "accepted"
         if seen and seen // 100 == 2:
@@ -740,21 +748,39 @@ class Judge:
             return self.known_outages[node]
         found, lives = [], self.ledger.lives.get(node, [])
         fired = sorted(
-            e.at for es in self.ledger.fired.values() for e in es if e.f.get("node") == node
+            (e.at, n)
+            for n, es in self.ledger.fired.items()
+            for e in es
+            if e.f.get("node") == node
         )
         for n, life in enumerate(lives):
             if not life["exit"]:
                 continue
             gone = life["exit"].at
-            first = bisect.bisect_left(fired, life["start"].at)
-            start = fired[first] if first < len(fired) and fired[first] <= gone else gone
+            # A fault that was taken back before is not the cause.
+            first = bisect.bisect_left(fired, (life["start"].at, -1))
+            start = gone
+            for at, n in fired[first:]:
+                if at > gone:
+                    break
+                if n not in self.ledger.removed or self.ledger.removed[n].at > gone:
+                    start = at
+                    break
             after = lives[n + 1] if n + 1 < len(lives) else None
             back = (after["ready"] or after["start"]).at if after else None
-            found.append(Outage(start, back, bool(after) and after["store"] == "empty", exited=True))
+            found.append(Outage(start, back, bool(after) and after["store"] == "empty"))
         for since, until in self.ledger.pauses.get(node, []):
             found.append(Outage(since.at, until.at if until else None))
         self.known_outages[node] = found
         return found
+
+    def lasts(self, fault):
+        """Other than what ends one connection or takes one reply."""
+        if fault >= len(self.steps) or self.steps[fault][0] != "link":
+            return True
+        act = self.steps[fault][1]["act"]
+        act = act if type(act) is str else next(iter(act))
+        return act in ("hold", "blackhole", "delay", "refuse")
 
     def outages_seen(self, seen, by):
         """Outages of a node as another sees them."""
@@ -762,6 +788,8 @@ class Judge:
         if key not in self.known_outages:
             found = list(self.outages(seen))
             for fault, receipts in self.ledger.fired.items():
+                if not self.lasts(fault):
+                    continue
                 for e in receipts:
                     if "node" in e.f or "link" not in e.f:
                         continue
@@ -803,15 +831,25 @@ class Judge:
             if e.id >= event.id and e.at <= until:
                 return None
         for o in self.outages(source):
-            if o.exited and event.at <= o.start <= until:
+            if o.start <= until and (o.end is None or o.end > event.at) and self.died(source, o):
                 return None
         return reply.at
+
+    def died(self, node, outage):
+        """Whether a life ended in the outage: it was no mere pause."""
+        return any(
+            x["exit"]
+            and x["exit"].at >= outage.start
+            and (outage.end is None or x["exit"].at <= outage.end)
+            for x in self.ledger.lives.get(node, [])
+        )
 
     # §4
     def legal(self, outage, x):
         if outage.start > x:
             return False
-        if x + 2 * self.time("poll") >= outage.start + self.time("takeover"):
+        until = x if outage.end is None else min(outage.end, x)
+        if until + 2 * self.time("poll") >= outage.start + self.time("takeover"):
             return True
         return outage.emptied and outage.end is not None and outage.end <= x
 
@@ -847,28 +885,30 @@ class Judge:
         )
         used, found = set(), []
         for n, c in enumerate(deliveries[1:], 1):
-            before = [e for e in deliveries[:n] if e.attempt == c.attempt]
+            same = [e for e in deliveries[:n] if e.attempt == c.attempt]
+            # Copies of one transaction license nothing among themselves.
+            before = [e for e in same if e.event.id != c.event.id]
             licence = None
             for e in before:
-                if e.learned is None and ("b", id(e), c.source) not in used:
-                    used.add(("b", id(e), c.source))
+                if e.learned is None and ("b", e.event.id, c.source) not in used:
+                    used.add(("b", e.event.id, c.source))
                     licence = "downstream-reply-lost"
                     break
             if not licence:
                 for e in before:
                     if (
                         e.learned is not None
-                        and ("c", id(e), c.source) not in used
+                        and ("c", e.event.id, c.source) not in used
                         and self.unaware(e, c)
                     ):
-                        used.add(("c", id(e), c.source))
+                        used.add(("c", e.event.id, c.source))
                         licence = "takeover-unaware"
                         break
             if not licence and ("d", c.source) not in used:
                 if any(self.returned(e, c) for e in before):
                     used.add(("d", c.source))
                     licence = "original-returned"
-            if not licence and (not before or c.attempt == 0) and upstream:
+            if not licence and (not same or c.attempt == 0) and upstream:
                 upstream -= 1
                 licence = "upstream-reply-lost"
             found.append(licence)
@@ -945,7 +985,20 @@ class Judge:
                 unknown = True
         return "unknown" if unknown else "nowhere"
 
-    def class_of(self, msg, mail, rcpt, holders, taint):
+    @staticmethod
+    def forbidden(states, deliveries):
+        """How the attempt ended that was not to be delivered and was."""
+        bad = ("refused", "not-sent")
+        for d in deliveries:
+            if d.attempt:
+                found = [s for n, s in states if n == d.attempt and s in bad]
+            else:
+                found = [s for _, s in states] if all(s in bad for _, s in states) else []
+            if found:
+                return found[0]
+        return None
+
+    def class_of(self, msg, mail, rcpt, holders):
         """The class of a recipient; adds its extra copies and findings."""
         deliveries = self.deliveries(mail, rcpt)
         shown, digests = self.shown.get((msg, rcpt), (0, ()))
@@ -962,11 +1015,16 @@ class Judge:
                 else:
                     self.unlicensed += 1
                     self.find("unlicensed-duplicate")
-        states = [(t, self.ended(t, rcpt)) for t in mail.tries]
+        states = [
+            (t.f["attempt"], self.ended(t, rcpt)) for t in mail.tries if rcpt in t.f["rcpts"]
+        ]
         owed = any(s in ("accepted", "reply-lost") for _, s in states)
         self.accepted += any(s == "accepted" for _, s in states)
-        mine = [(t, s) for t, s in states if rcpt in t.f["rcpts"]]
-        refused = bool(mine) and all(s == "refused" for _, s in mine)
+        refused = bool(states) and all(s == "refused" for _, s in states)
+        forbidden = self.forbidden(states, deliveries)
+        if forbidden:
+            name = "refused" if forbidden == "refused" else "unsent"
+            self.find(name + "-yet-delivered")
 
         sent = next((t.hop.digest for t in mail.tries if t.hop), None)
         if sent is not None:
@@ -986,19 +1044,8 @@ class Judge:
         if copies:
             if failed:
                 return "bounced-and-delivered"
-            for d in deliveries:
-                if d.attempt == 0:
-                    state = mine[0][1] if mine and all(
-                        s in ("refused", "not-sent") for _, s in mine
-                    ) else None
-                else:
-                    own = [s for t, s in states if t.f["attempt"] == d.attempt]
-                    state = own[-1] if own else "not-sent"
-                if state == "refused":
-                    return "refused-yet-delivered"
-                if state == "not-sent":
-                    self.find("unsent-yet-delivered")
-                    break
+            if forbidden == "refused":
+                return "refused-yet-delivered"
             if not owed:
                 return "unaccepted-yet-delivered"
             if deliveries and deliveries[0].event.at > self.deadline:
@@ -1007,6 +1054,11 @@ class Judge:
         if failed:
             return "bounced-many" if failed > 1 else "bounced"
         if not owed:
+            if refused:
+                last = [t for t in mail.tries if rcpt in t.f["rcpts"]][-1]
+                told, seen = self.codes(last, rcpt)
+                code = told if told and told // 100 in (4, 5) else seen
+                self.put_off += code // 100 == 4
             return "refused" if refused else "unaccepted"
         if mail.strangers:
             return "misrouted"
@@ -1024,6 +1076,17 @@ class Judge:
                 return "lost"
         return "missing"
 
+    def check_sender(self, mail):
+        """What the sender and the mailbox say must agree with the links."""
+        l = self.ledger
+        if not mail.tries:
+            l.troubles += [f"event {c.id} was taken and never sent" for c in mail.copies]
+        for t in mail.tries:
+            told = t.outcome and any(c // 100 == 2 for c in t.outcome.f["end"])
+            seen = t.hop and any(a.f["code"] // 100 == 2 for a in t.hop.answers)
+            if told and not seen and "client->" + t.f["node"] not in l.opaque:
+                l.troubles.append(f"event {t.outcome.id}: a 2yz that no link saw")
+
     def find(self, kind, count=1):
         self.findings[kind] = self.findings.get(kind, 0) + count
 
@@ -1032,16 +1095,18 @@ class Judge:
         l = self.ledger
         if not l.end or l.end.f["why"] not in ("finished", "deadline"):
             return False
-        if not self.events or self.events[-1].at < self.deadline or not l.quiet:
+        if not self.events or self.events[-1].at < self.deadline:
             return False
+        at = l.quiet.at if l.quiet else self.events[-1].at
         never = set()
         for n, (kind, step) in enumerate(self.steps):
             fired = l.fired.get(n, [])
             if kind in NODE_FAULTS and step.get("back") == "never":
                 never |= {e.f["node"] for e in fired if "node" in e.f}
-            if kind == "link" and "for" in step and fired and n not in l.removed:
-                return False
-        return all(self.up(node, l.quiet.at) for node in self.nodes if node not in never)
+            if kind == "link" and fired and n not in l.removed:
+                if "for" in step or self.lasts(n):
+                    return False
+        return all(self.up(node, at) for node in self.nodes if node not in never)
 
     def up(self, node, at):
         lives = [x for x in self.ledger.lives.get(node, []) if x["start"].at <= at]
@@ -1110,22 +1175,27 @@ class Judge:
     def judge(self):
         l = self.ledger
         self.classes, self.findings, self.licensed = {}, {}, {}
-        self.unlicensed = self.accepted = 0
+        self.unlicensed = self.accepted = self.put_off = 0
         self.delivered_by = {}
         for msg in sorted(l.mails):
             mail = l.mails[msg]
+            self.check_sender(mail)
             holders = self.holders(mail)
             for rcpt in mail.rcpts:
-                c = self.class_of(msg, mail, rcpt, holders, None)
+                c = self.class_of(msg, mail, rcpt, holders)
                 self.classes[c] = self.classes.get(c, 0) + 1
         if l.phantoms:
             self.find("phantom", len(l.phantoms))
-        count = lambda c: self.classes.get(c, 0)
+        if any(mail.strangers for mail in l.mails.values()):
+            self.find("misrouted")
+
+        def count(c):
+            return self.classes.get(c, 0)
+
         overdue, missing = self.overdue(), []
         for c in (
             "lost",
             "late",
-            "refused-yet-delivered",
             "altered",
             "misrouted",
             "bounced-and-delivered",
@@ -1134,13 +1204,15 @@ class Judge:
         ):
             if count(c):
                 self.find(c, count(c))
+        if count("bounced-many"):
+            self.find("bounced", count("bounced-many"))
+        at_most = self.delivered == "at-most-once"
         pending = count("queued") + count("missing")
         if pending and overdue:
             self.find("queued-past-deadline", pending)
-        elif pending:
-            missing.append("mail is still under way or not accounted for")
         missing += Evidence(self).missing()
-        at_most = self.delivered == "at-most-once"
+        if pending and not overdue and not at_most:
+            missing.append("mail is still under way or not accounted for")
         at_least = self.delivered == "at-least-once"
         covered = self.covered()
         spared = set()
@@ -1202,88 +1274,104 @@ class Evidence:
             self.fault(n, kind, step)
         if not faults:
             self.in_flight_without_fault()
+            self.answered_without_fault()
+        self.ends_asked_for()
+        if j.delivered != "at-least-once":
+            self.left_over()
         self.windows()
         for e in l.waited:
-            if not e.f["came"]:
+            if not e.f["came"] and e.f["until"] != "elapsed":
                 self.lack(f"step {e.f['step']}: the wait ran out")
         if not j.rested:
             self.lack("quiescent: it never came to rest")
         if j.unsealed:
             self.lack("the history is not sealed")
-        if not l.end:
+        elif not l.end:
             self.lack("the history has no end")
         elif l.end.f["why"] not in ("finished", "deadline"):
             self.lack("the run ended early: " + l.end.f["why"])
         self.traffic()
         if j.level == "mailbox":
-            for m in j.stores:
-                if m not in l.stores or l.stores[m].damage:
-                    self.lack(f"the store of {m} was not read whole")
+            self.mailboxes()
         self.inequalities()
         return self.lacking
+
+    def mailboxes(self):
+        l = self.l
+        for m in self.j.stores:
+            read = l.stores.get(m)
+            if not read or read.damage or (l.moved and l.moved.id > read.event.id):
+                self.lack(f"the store of {m} was not read whole after the last mail had moved")
+                return
 
     # Faults.
     def fault(self, n, kind, step):
         fired = self.l.fired.get(n)
+        act = step.get("act")
         if not fired:
-            self.lack(f"fault {n} never fired")
+            held = next((e for e in self.l.held if e.f["fault"] == n), None)
+            if act != "hold" or not held:
+                self.lack(f"fault {n} never fired")
+            elif not self.under_way(ends(held.link)[0], held):
+                self.lack(f"in-flight during fault {n}")
             return
         first = fired[0]
+        node = first.f.get("node")
         if kind == "link":
-            effect = self.link_effect(n, step, first)
-        elif kind == "pause":
-            effect = self.pause_effect(first)
+            if "link" not in first.f:
+                self.lack(f"fault {n} names no link")
+                return
+            if not self.link_effect(n, act, first):
+                self.lack(f"fault-effect of fault {n}")
+            if not self.passing(first):
+                self.lack(f"in-flight during fault {n}")
+            return
+        if not node:
+            self.lack(f"fault {n} names no node")
+            return
+        if kind == "pause":
+            since, until = next(
+                (p for p in self.l.pauses.get(node, []) if p[0].id > first.id), (None, None)
+            )
+            if not until:
+                self.lack(f"fault-effect of fault {n}: {'resumed' if since else 'paused'}")
         else:
-            effect = self.node_effect(kind, step, first)
-        if not effect:
-            self.lack(f"fault-effect of fault {n}")
-        if not self.in_flight(kind, first):
+            self.node_effect(n, kind, step, first, node)
+        if not self.under_way(node, first):
             self.lack(f"in-flight during fault {n}")
 
-    def node_effect(self, kind, step, first):
-        l, node = self.l, first.f.get("node")
-        life = next(
-            (
-                (i, x)
-                for i, x in enumerate(l.lives.get(node, []))
-                if x["exit"] and x["exit"].id > first.id
-            ),
-            None,
-        )
-        if not life:
-            return False
-        place, life = life
-        if kind != "restart" and not life["exit"].f["status"].startswith("signal 9"):
-            return False
-        later = l.lives[node][place + 1 :]
-        back = next((x["ready"].id for x in later if x["ready"]), None)
-        felt = any(
-            node in ends(name) and e.id > first.id and (back is None or e.id < back)
+    def in_run(self, event):
+        """Not of the time when the run is taken down."""
+        return self.l.end is None or event.id < self.l.end.id
+
+    def node_effect(self, n, kind, step, first, node):
+        l, lives = self.l, self.l.lives.get(node, [])
+        exits = [x["exit"] for x in lives if x["exit"] and x["exit"].id > first.id]
+        exits = [e for e in exits if self.in_run(e)]
+        if not exits or (kind != "restart" and not exits[0].f["status"].startswith("signal 9")):
+            self.lack(f"fault-effect of fault {n}: exit")
+        back = next((x["ready"].id for x in lives if x["ready"] and x["ready"].id > first.id), None)
+        if not any(
+            node in ends(name)
+            and first.id < e.id
+            and (back is None or e.id < back)
+            and self.in_run(e)
             for of in (l.refused, l.shuts)
             for name, es in of.items()
             for e in es
-        )
-        if not felt:
-            return False
+        ):
+            self.lack(f"fault-effect of fault {n}: felt by a link")
         if kind == "power-cut" and not any(
             e.f["node"] == node and e.id > first.id and e.f["operations"] for e in l.dropped
         ):
-            return False
+            self.lack(f"fault-effect of fault {n}: dropped")
         if kind == "node-lost" and step.get("back", "same") != "same":
-            return any(e.f["node"] == node and e.id > first.id for e in l.was_gone)
-        return True
+            if not (node in l.gone and l.gone[node].id > first.id):
+                self.lack(f"fault-effect of fault {n}: store-gone")
 
-    def pause_effect(self, first):
-        return any(
-            since.id > first.id and until
-            for since, until in self.l.pauses.get(first.f.get("node"), [])
-        )
-
-    def link_effect(self, n, step, first):
+    def link_effect(self, n, act, first):
         l = self.l
-        name, conn, act = first.f.get("link"), first.f.get("conn"), step["act"]
-        if name is None:
-            return False
+        name, conn = first.f["link"], first.f.get("conn")
         if act == "refuse":
             return any(e.id > first.id for e in l.refused.get(name, []))
         if act == "hold":
@@ -1291,50 +1379,60 @@ class Evidence:
         if type(act) is dict and "delay" in act:
             least = span(act["delay"], self.j.times) or 0
             return any(
-                h.answers and h.answers[0].id > first.id and h.answers[0].at - h.dot.at >= least
+                a.at - h.dot.at >= least
                 for h in l.dots.get(name, [])
+                if h.dot.id > first.id
+                for a in h.answers
             )
         source, to = ends(name)
         if source == "client":
             for mail in l.mails.values():
                 for t in mail.tries:
-                    if t.f["node"] != to or t.begun.id >= first.id or not t.outcome:
-                        continue
-                    if t.outcome.id < first.id or (t.hop and t.hop.conn != conn):
-                        continue
-                    if not any(c // 100 == 2 for c in t.outcome.f["end"]):
+                    if t.f["node"] == to and self.unanswered(t, act, conn, first):
                         return True
-        else:
+        elif conn is not None:
             msgs = {h.dot.f["msg"] for h in l.dots.get(name, []) if h.conn == conn}
             for msg in msgs:
                 for h in l.mails[msg].hops:
                     again = ends(h.link)[0] == source and h.dot.id > first.id
                     if again and h.conn != conn:
                         return True
-        return any(
+        return conn is not None and any(
             e.f["conn"] == conn and e.id > first.id and e.f["how"] != "fin"
             for e in l.shuts.get(name, [])
         )
 
-    def in_flight(self, kind, first):
-        l = self.l
-        if kind == "link":
-            name, conn = first.f.get("link"), first.f.get("conn")
-            for h in l.dots.get(name, []):
-                if h.dot.id < first.id and (conn is None or h.conn == conn):
-                    return True
-            if name and name.startswith("client->"):
-                to = ends(name)[1]
-                return any(
-                    t.f["node"] == to
-                    and t.begun.id < first.id
-                    and (not t.outcome or t.outcome.id > first.id)
-                    for m in l.mails.values()
-                    for t in m.tries
-                )
+    @staticmethod
+    def unanswered(t, act, conn, first):
+        """An attempt that the fault cut off, or (`answer`) answered."""
+        if not t.begun.id < first.id or not t.outcome or t.outcome.id < first.id:
             return False
-        node = first.f.get("node")
-        for name, hops in l.dots.items():
+        if t.hop and conn is not None and t.hop.conn != conn:
+            return False
+        o = t.outcome.f
+        if type(act) is dict and "answer" in act:
+            return not any(c // 100 == 2 for c in o["end"])
+        refused = all(c // 100 in (4, 5) for c in o["rcpts"])
+        return not refused and not any(o["end"])
+
+    def passing(self, first):
+        """Mail on the link that a fault hit."""
+        l = self.l
+        name, conn = first.f["link"], first.f.get("conn")
+        for h in l.dots.get(name, []):
+            if h.dot.id < first.id and (conn is None or h.conn == conn):
+                return True
+        return name.startswith("client->") and any(
+            t.f["node"] == ends(name)[1]
+            and t.begun.at <= first.at
+            and (not t.outcome or t.outcome.at >= first.at)
+            for m in l.mails.values()
+            for t in m.tries
+        )
+
+    def under_way(self, node, first):
+        """Mail at a node, received and not delivered to every recipient."""
+        for name, hops in self.l.dots.items():
             if node not in ends(name):
                 continue
             for h in hops:
@@ -1343,16 +1441,71 @@ class Evidence:
                 done = self.complete.get(h.dot.f["msg"])
                 if done is None or done > first.id:
                     return True
+        return self.stands_held(node, first)
+
+    def stands_held(self, node, first):
+        """A transaction that stands held on a link of the node."""
+        for e in self.l.held:
+            if node not in ends(e.link) or e.id > first.id:
+                continue
+            if any(
+                r.link == e.link and r.f["fault"] == e.f["fault"] and e.id < r.id < first.id
+                for r in self.l.released
+            ):
+                continue
+            if any(h.conn == e.f["conn"] and h.dot.id < e.id for h in self.l.dots.get(e.link, [])):
+                return True
         return False
 
     def in_flight_without_fault(self):
-        for msg, mail in self.l.mails.items():
+        for mail in self.l.mails.values():
             dots = [t.hop.dot.id for t in mail.tries if t.hop]
-            for rcpt in mail.rcpts:
-                for d in self.j.deliveries(mail, rcpt):
-                    if dots and d.event.id > min(dots):
-                        return
+            if dots and any(e.id > dots[0] for _, e in self.handed(mail)):
+                return
         self.lack("in-flight: no mail was seen under way")
+
+    def answered_without_fault(self):
+        for msg, mail in self.l.mails.items():
+            for t in mail.tries:
+                if t.outcome and any(
+                    self.j.ended(t, r) not in ("accepted", "refused") for r in t.f["rcpts"]
+                ):
+                    self.lack(f"message {msg} got no answer although nothing was broken")
+                    return
+
+    def ends_asked_for(self):
+        """Each end of a life before the final silence is the doing of a fault."""
+        if not self.l.quiet:
+            return
+        fired = [
+            e
+            for n, es in self.l.fired.items()
+            if n < len(self.j.steps) and self.j.steps[n][0] in NODE_FAULTS
+            for e in es
+        ]
+        for node, lives in self.l.lives.items():
+            for life in lives:
+                gone = life["exit"]
+                if not gone or gone.id > self.l.quiet.id:
+                    continue
+                if not any(
+                    e.f.get("node") == node and life["start"].id < e.id < gone.id for e in fired
+                ):
+                    self.lack(f"{node} ended at event {gone.id} and no fault had asked for that")
+
+    def left_over(self):
+        l = self.l
+        for of in (l.stores, l.listings):
+            for node, listing in of.items():
+                if l.moved and listing.event.id < l.moved.id:
+                    continue
+                for msg in listing.rows:
+                    mail = l.mails.get(msg)
+                    if mail and any(
+                        listing.holds(msg, r) and self.j.deliveries(mail, r) for r in mail.rcpts
+                    ):
+                        self.lack(f"{node} still holds message {msg}, which was delivered")
+                        return
 
     # Windows.
     def windows_of(self):
@@ -1398,82 +1551,118 @@ class Evidence:
             if not getattr(self, "window_" + window.replace("-", "_"))():
                 self.lack(f"window {window} was not reached")
 
-    def all_deliveries(self):
-        for msg, mail in self.l.mails.items():
-            for rcpt in mail.rcpts:
-                for d in self.j.deliveries(mail, rcpt):
-                    yield mail, rcpt, d
+    @staticmethod
+    def handed(mail):
+        """Who handed a message over at the end of its way, and the event."""
+        found = [(c.f["from"], c) for c in mail.copies]
+        for h in mail.hops:
+            source, to = ends(h.link)
+            if is_end(to) and to != "mb" and any(a.f["code"] // 100 == 2 for a in h.answers):
+                found.append((source, h.dot))
+        return found
 
-    def accepted_by(self, mail, rcpt):
-        """Nodes that took a recipient over from the sender, with the reply."""
+    @staticmethod
+    def accepting(mail):
+        """Nodes that took a message over from the sender, with the reply."""
         for t in mail.tries:
-            if t.hop and t.hop.accepted(rcpt):
-                yield t.f["node"], t.hop.reply(rcpt)
-
-    def first_fired(self):
-        return min((e.id for es in self.l.fired.values() for e in es), default=None)
+            reply = t.hop and next((a for a in t.hop.answers if a.f["code"] // 100 == 2), None)
+            if reply:
+                yield t, reply
 
     def window_takeover(self):
-        since = self.first_fired()
-        return since is not None and any(
-            d.event.id > since
-            and any(n != d.source for n, _ in self.accepted_by(mail, rcpt))
-            and all(n != d.source for n, _ in self.accepted_by(mail, rcpt))
-            for mail, rcpt, d in self.all_deliveries()
-        )
-
-    def window_recovery(self):
-        for mail, rcpt, d in self.all_deliveries():
-            lives = self.l.lives.get(d.source, [])
-            for node, reply in self.accepted_by(mail, rcpt):
-                if node == d.source and any(
-                    reply.id < x["start"].id < d.event.id for x in lives if x["life"] > 1
+        broken = [e for es in self.l.fired.values() for e in es if "node" in e.f]
+        for mail in self.l.mails.values():
+            nodes = {t.f["node"] for t, _ in self.accepting(mail)}
+            for source, event in self.handed(mail):
+                if source not in nodes and any(
+                    e.f["node"] in nodes and e.id < event.id for e in broken
                 ):
                     return True
+        return False
+
+    def window_recovery(self):
+        for mail in self.l.mails.values():
+            for t, reply in self.accepting(mail):
+                node = t.f["node"]
+                born = next(
+                    (
+                        x["start"].id
+                        for x in self.l.lives.get(node, [])
+                        if x["life"] > 1 and x["start"].id > reply.id
+                    ),
+                    None,
+                )
+                if born is not None and any(
+                    source == node and self.begun_after(mail, e, born)
+                    for source, e in self.handed(mail)
+                ):
+                    return True
+        return False
+
+    def begun_after(self, mail, event, born):
+        """The transaction behind a delivery ended its data after an event, on
+        a connection that was not open before it."""
+        if event.name == "taken":
+            name = event.f["from"] + "->mb"
+            hops = [
+                h
+                for h in mail.hops
+                if h.link == name and h.conn == event.f["conn"] and h.dot.id < event.id
+            ][-1:]
+        else:
+            hops = [h for h in mail.hops if h.dot is event]
+        for h in hops:
+            opened = self.l.opened.get((h.link, h.conn))
+            if h.dot.id > born and not (opened and opened.id < born):
+                return True
         return False
 
     def window_retry(self):
         for mail in self.l.mails.values():
-            for rcpt in mail.rcpts:
-                open_end = False
-                for t in mail.tries:
-                    if rcpt not in t.f["rcpts"]:
-                        continue
-                    if open_end:
+            for t, after in zip(mail.tries, mail.tries[1:]):
+                for rcpt in after.f["rcpts"]:
+                    if rcpt in t.f["rcpts"] and self.j.ended(t, rcpt) in (
+                        "reply-lost",
+                        "no-reply",
+                        "not-sent",
+                    ):
                         return True
-                    open_end = self.j.ended(t, rcpt) in ("reply-lost", "no-reply")
         return False
 
     def window_reply_lost(self):
         return any(
-            self.j.ended(t, rcpt) == "reply-lost"
+            t.outcome and not any(c // 100 == 2 for c in t.outcome.f["end"])
             for mail in self.l.mails.values()
-            for t in mail.tries
-            for rcpt in t.f["rcpts"]
+            for t, _ in self.accepting(mail)
         )
 
     def window_resume(self):
+        since = {}
         for node, pauses in self.l.pauses.items():
-            for _, until in pauses:
-                if until and any(
-                    e.link and node in ends(e.link) and e.name in ("dot", "reply", "verb")
-                    for e in self.j.events[until.id + 1 :]
-                ):
-                    return True
+            ended = [until.id for _, until in pauses if until]
+            if ended:
+                since[node] = ended[0]
+        if not since:
+            return False
+        for e in self.j.events:
+            if e.name in ("reply", "verb"):
+                node = ends(e.link)[1]
+            elif e.name == "dot" and "msg" in e.f:
+                node = ends(e.link)[0]
+            else:
+                continue
+            if node in since and e.id > since[node]:
+                return True
         return False
 
     def window_degraded(self):
-        spans = [o for node in self.j.nodes for o in self.j.outages(node)]
-        for mail in self.l.mails.values():
-            for t in mail.tries:
-                if not t.hop:
-                    continue
-                for reply in t.hop.answers:
-                    if reply.f["code"] // 100 == 2 and any(
-                        o.start <= reply.at and (o.end is None or reply.at < o.end) for o in spans
-                    ):
-                        return True
-        return False
+        spans = [(node, o) for node in self.l.lives for o in self.j.outages(node)]
+        return any(
+            node != t.f["node"] and o.start <= reply.at and (o.end is None or reply.at < o.end)
+            for mail in self.l.mails.values()
+            for t, reply in self.accepting(mail)
+            for node, o in spans
+        )
 
     # Traffic and times.
     def traffic(self):
@@ -1481,15 +1670,13 @@ class Evidence:
         tried = sum(1 for m in l.mails.values() if m.tries)
         if tried < l.limit:
             self.lack(f"{l.limit - tried} messages were never attempted")
-        open_ends = sum(1 for m in l.mails.values() for t in m.tries if not t.outcome)
+        open_ends = sum(1 for m in l.mails.values() if any(not t.outcome for t in m.tries))
         if open_ends:
-            self.lack(f"{open_ends} attempts have no outcome")
-        total = sum(j.classes.values())
-        if not j.accepted:
-            self.lack("no recipient was accepted")
-        elif 2 * j.accepted < total:
+            self.lack(f"{open_ends} messages have an attempt without an outcome")
+        if not j.accepted or 2 * j.accepted < sum(j.classes.values()):
             self.lack("fewer than half of the recipients were accepted")
         unaccepted = j.classes.get("unaccepted", 0) + j.classes.get("unaccepted-yet-delivered", 0)
+        unaccepted += j.put_off
         if unaccepted and j.scenario["workload"].get("sender", "mta") == "mta":
             self.lack(f"{unaccepted} recipients were given up by the sender")
 
