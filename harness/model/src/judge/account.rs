@@ -38,6 +38,8 @@ pub(super) struct Books {
     pub(super) cases: Vec<Case>,
     /// Messages that the sender never began.
     pub(super) unsent: u64,
+    /// Recipients in class refused whose last refusal was for the time being.
+    pub(super) put_off: u64,
     /// Messages that the sender began and never settled.
     pub(super) unsettled: u64,
     /// Contradictions between witnesses.
@@ -104,6 +106,10 @@ fn unread(frame: &Frame<'_>) -> Option<String> {
         .filter(|n| matches!(n, Party::Store(_)))
         .find_map(|node| match frame.ledger.stores.get(&node) {
             None => Some(format!("the mailboxes of {node} were not read")),
+            // A later copy could show in them.
+            Some(l) if frame.ledger.moved.is_some_and(|m| m.id > l.mark.id) => Some(format!(
+                "the mailboxes of {node} were read before the last mail had moved"
+            )),
             Some(l) => l
                 .damage
                 .as_ref()
@@ -136,7 +142,7 @@ fn check_sender(ledger: &Ledger, books: &mut Books, msg: Msg, mail: &Mail) {
     }
 }
 
-fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: Rcpt) {
+pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: Rcpt) {
     let Frame {
         plan,
         ledger,
@@ -222,6 +228,11 @@ fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &Mail, rcpt: 
         case.whereabouts = Some(found);
         class
     };
+    if case.class == Class::Refused
+        && matches!(ends.last(), Some((_, Ended::Refused(code))) if code / 100 == 4)
+    {
+        books.put_off += 1;
+    }
     *books.classes.entry(case.class).or_default() += 1;
     let plain = matches!(
         case.class,

@@ -3,11 +3,11 @@
 //! Each piece is an event of the history whose witness is not the injector.
 //! What is not found is named in `missing`, and the run is INCONCLUSIVE.
 
-use crate::event::{At, Conn, Shut};
-use crate::ledger::{Fired, Ledger, Mail, Mark};
+use crate::event::{At, Conn, RowState, Shut};
+use crate::ledger::{Ended, Fired, Ledger, Mail, Mark, Try};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::{Back, LinkAct, Step, Window};
+use crate::scenario::{Back, Delivered, LinkAct, Step, Window};
 use crate::verdict::{Evidence, EvidenceKind};
 
 /// Evidence found and evidence missing.
@@ -53,6 +53,25 @@ pub(super) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
             ),
             None => proof.lack("no mail was seen under way".to_owned()),
         }
+        if let Some((msg, t)) = unanswered_unasked(ledger) {
+            proof.lack(format!(
+                "message {msg}, attempt {}, got no answer although nothing was broken",
+                t.attempt
+            ));
+        }
+    }
+    for (node, exit) in died_unasked(plan, ledger) {
+        proof.lack(format!(
+            "{node} ended at event {} and no fault had asked for that",
+            exit.id
+        ));
+    }
+    if plan.scenario.expect.delivered != Delivered::AtLeastOnce
+        && let Some((node, msg)) = left_over(ledger)
+    {
+        proof.lack(format!(
+            "{node} still holds message {msg} for a recipient that has it, and may deliver it again"
+        ));
     }
     for window in plan.scenario.windows() {
         match reached(ledger, window) {
@@ -80,6 +99,83 @@ fn name(window: Window) -> &'static str {
         Window::Resume => "resume",
         Window::Degraded => "degraded",
     }
+}
+
+/// An attempt that did not learn how it ended.
+fn unanswered_unasked(ledger: &Ledger) -> Option<(u32, &Try)> {
+    (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
+        let t = mail
+            .tries
+            .iter()
+            .filter(|t| t.outcome.is_some())
+            .find(|t| t.rcpts.iter().any(|r| untold(mail, t, *r)))?;
+        Some((msg, t))
+    })
+}
+
+/// Nodes that ended before the final silence in a life in which no fault was
+/// to end them: what such a run shows is not the doing of its faults alone.
+fn died_unasked(plan: &Plan, ledger: &Ledger) -> Vec<(Party, Mark)> {
+    let Some(quiet) = ledger.quiet else {
+        return Vec::new();
+    };
+    let deadly = |fault: &u32| {
+        let step = plan.scenario.steps.get(*fault as usize);
+        matches!(
+            step,
+            Some(Step::Crash(_) | Step::PowerCut(_) | Step::NodeLost(_) | Step::Restart(_))
+        )
+    };
+    let mut found = Vec::new();
+    for (node, lives) in &ledger.lives {
+        for life in lives {
+            let Some(exit) = life.exit.filter(|e| e.id < quiet.mark.id) else {
+                continue;
+            };
+            let asked = ledger
+                .faults
+                .iter()
+                .filter(|(fault, _)| deadly(fault))
+                .flat_map(|(_, f)| &f.fired)
+                .any(|f| {
+                    f.node == Some(*node) && f.mark.id > life.started.id && f.mark.id < exit.id
+                });
+            if !asked {
+                found.push((*node, exit));
+            }
+        }
+    }
+    found
+}
+
+/// A node whose last listing or reading after the last mail had moved shows
+/// an undone entry for a recipient that was delivered.
+fn left_over(ledger: &Ledger) -> Option<(Party, u32)> {
+    let after = |mark: Mark| ledger.moved.is_none_or(|m| mark.id > m.id);
+    ledger
+        .stores
+        .iter()
+        .chain(&ledger.listings)
+        .filter(|(_, l)| after(l.mark))
+        .find_map(|(node, l)| {
+            l.rows
+                .iter()
+                .filter(|row| row.state != RowState::Done)
+                .find_map(|row| {
+                    let msg = row.msg?;
+                    let mail = ledger.mails.get(msg as usize)?;
+                    let end = Mark {
+                        at: At::MAX,
+                        id: u64::MAX,
+                    };
+                    let held = |r: &&u16| row.rcpts.is_empty() || row.rcpts.contains(r);
+                    mail.rcpts
+                        .iter()
+                        .filter(held)
+                        .any(|r| delivered_before(mail, *r, end))
+                        .then_some((*node, msg))
+                })
+        })
 }
 
 fn undisturbed(ledger: &Ledger) -> Option<(Link, Mark, u32)> {
@@ -204,12 +300,15 @@ fn held(ledger: &Ledger, fault: u32) -> Option<(Link, Mark)> {
 /// A node's life ended: its wait status, and a link on which that was felt.
 fn ended(proof: &mut Proof, ledger: &Ledger, label: &str, step: &Step, node: Party, fired: Fired) {
     let graceful = matches!(step, Step::Restart(_));
+    // The first end of a life after the fault: when the run is taken down
+    // every node is killed, and that is no effect of any fault.
     let exit = ledger.lives.get(&node).and_then(|lives| {
         lives
             .iter()
-            .filter(|l| graceful || l.killed)
-            .filter_map(|l| l.exit)
-            .find(|e| e.id > fired.mark.id)
+            .filter_map(|l| l.exit.map(|e| (e, l.killed)))
+            .find(|(e, _)| e.id > fired.mark.id && in_run(ledger, *e))
+            .filter(|(_, killed)| graceful || *killed)
+            .map(|(e, _)| e)
     });
     match exit {
         Some(mark) => proof.add(
@@ -249,6 +348,11 @@ fn ended(proof: &mut Proof, ledger: &Ledger, label: &str, step: &Step, node: Par
     }
 }
 
+/// Whether it happened before the run was taken down.
+fn in_run(ledger: &Ledger, mark: Mark) -> bool {
+    ledger.end.as_ref().is_none_or(|(end, _)| mark.id < end.id)
+}
+
 /// A link that noticed a node's end: a connection ended or a dial failed, on
 /// a link that touches it, before it served again.
 fn felt(ledger: &Ledger, node: Party, after: Mark) -> Option<(Link, Mark, &'static str)> {
@@ -258,7 +362,8 @@ fn felt(ledger: &Ledger, node: Party, after: Mark) -> Option<(Link, Mark, &'stat
             .filter_map(|l| l.ready)
             .find(|r| r.id > after.id)
     });
-    let within = |m: &Mark| m.id > after.id && again.is_none_or(|a| m.id < a.id);
+    let within =
+        |m: &Mark| m.id > after.id && again.is_none_or(|a| m.id < a.id) && in_run(ledger, *m);
     let mut first: Option<(Link, Mark, &'static str)> = None;
     for (link, wire) in ledger.wires.iter().filter(|(l, _)| l.touches(node)) {
         let ends = wire.ended.iter().map(|e| {
@@ -374,7 +479,7 @@ fn on_link(
         | LinkAct::Reset
         | LinkAct::HalfClose
         | LinkAct::CutAt(_)
-        | LinkAct::Blackhole => unanswered(ledger, link, fired)
+        | LinkAct::Blackhole => unanswered(ledger, link, act, fired)
             .or_else(|| resent(ledger, link, fired))
             .or_else(|| {
                 let conn = fired.conn?;
@@ -474,7 +579,12 @@ fn attempt_open(ledger: &Ledger, link: Link, at: At) -> Option<(Witness, Mark, u
 }
 
 /// The sender did not get the reply that it was waiting for.
-fn unanswered(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Witness, Mark, String)> {
+fn unanswered(
+    ledger: &Ledger,
+    link: Link,
+    act: &LinkAct,
+    fired: Fired,
+) -> Option<(Witness, Mark, String)> {
     if link.from != Party::Client {
         return None;
     }
@@ -487,7 +597,14 @@ fn unanswered(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Witness, Mar
             .filter(|t| t.begun.id < fired.mark.id)
             .find_map(|t| {
                 let o = t.outcome.as_ref()?;
-                let short = o.mark.id > fired.mark.id && !o.end.iter().any(|c| c / 100 == 2);
+                // A refusal is an answer; only the link's own is an effect.
+                let refused = o.rcpts.iter().all(|c| matches!(c / 100, 4 | 5));
+                let got = if matches!(act, LinkAct::Answer(_)) {
+                    o.end.iter().any(|c| c / 100 == 2)
+                } else {
+                    refused || o.end.iter().any(|c| *c != 0)
+                };
+                let short = o.mark.id > fired.mark.id && !got;
                 short.then(|| {
                     (
                         Witness::Client,
@@ -561,9 +678,12 @@ fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark, String)> {
                     .get(&t.node)?
                     .iter()
                     .find(|l| l.life > 1 && l.started.id > taken.mark.id)?;
+                // What the earlier life had sent already can still arrive: only a
+                // transaction that the new life began counts.
                 let (from, mark, witness) = handed(mail)
                     .into_iter()
-                    .find(|(from, mark, _)| *from == t.node && mark.id > born.started.id)?;
+                    .filter(|(_, mark, _)| begun_after(ledger, mail, *mark, born.started))
+                    .find(|(from, _, _)| *from == t.node)?;
                 Some((
                     witness,
                     mark,
@@ -574,12 +694,7 @@ fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark, String)> {
         Window::Retry => mails().find_map(|(msg, mail)| {
             mail.tries
                 .windows(2)
-                .find(|pair| {
-                    pair[0]
-                        .outcome
-                        .as_ref()
-                        .is_some_and(|o| o.end.is_empty() || o.rcpts.contains(&0))
-                })
+                .find(|pair| pair[1].rcpts.iter().any(|r| untold(mail, &pair[0], *r)))
                 .map(|pair| {
                     (
                         Witness::Client,
@@ -647,6 +762,37 @@ fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark, String)> {
             })
         }),
     }
+}
+
+/// Whether the transaction that handed a message over (`mark` as in
+/// [`handed`]) ended its data after a moment, on a connection that was not
+/// open before it.
+fn begun_after(ledger: &Ledger, mail: &Mail, mark: Mark, moment: Mark) -> bool {
+    let copy = mail.copies.iter().find(|c| c.mark == mark);
+    let hop = match copy {
+        Some(c) => {
+            let link = Link::new(c.from, Party::Mailbox);
+            mail.hops
+                .iter()
+                .rev()
+                .find(|h| h.link == link && h.conn == c.conn && h.dot.id < mark.id)
+        }
+        None => mail.hops.iter().find(|h| h.dot == mark),
+    };
+    hop.is_some_and(|h| {
+        let opened = ledger.wires.get(&h.link).map_or(&[][..], |w| &w.opened);
+        let before = |(at, conn): &(Mark, Conn)| *conn == h.conn && at.id < moment.id;
+        h.dot.id > moment.id && !opened.iter().any(before)
+    })
+}
+
+/// The sender was told neither 2yz nor 4yz nor 5yz for this recipient.
+fn untold(mail: &Mail, t: &Try, rcpt: u16) -> bool {
+    t.rcpts.contains(&rcpt)
+        && !matches!(
+            mail.ended(t, rcpt, true),
+            Ended::Accepted | Ended::Refused(_)
+        )
 }
 
 /// The nodes that accepted a message from the sender.
