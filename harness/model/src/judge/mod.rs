@@ -12,6 +12,7 @@ mod evidence;
 mod finding;
 mod index;
 mod licence;
+mod outcome;
 
 use std::borrow::Borrow;
 
@@ -21,6 +22,8 @@ use crate::ledger::Ledger;
 use crate::plan::Plan;
 use crate::scenario::{Back, Delivered, LinkAct, Step};
 use crate::verdict::{Class, Judgement, Verdict};
+
+pub use outcome::{RecipientOutcome, outcomes};
 
 /// How the history ended, as its reader found.
 #[derive(Clone, Debug, PartialEq, Eq)]
