@@ -197,7 +197,8 @@ fn traffic(plan: &Plan, books: &account::Books, missing: &mut Vec<String>) {
     let unaccounted = [Class::Unaccepted, Class::UnacceptedYetDelivered]
         .iter()
         .filter_map(|c| books.classes.get(c))
-        .sum::<u64>();
+        .sum::<u64>()
+        + books.put_off;
     if unaccounted > 0 && plan.scenario.workload.sender == crate::scenario::Sender::Mta {
         missing.push(format!(
             "the sender never got {unaccounted} recipients accepted, although it kept trying"
