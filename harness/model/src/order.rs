@@ -67,8 +67,9 @@ pub enum Order {
         /// As in [`Order::Break`].
         disarmed: bool,
     },
-    /// Let a held link go on (or notice that its ends are gone). Effect:
-    /// `released`.
+    /// Let a held link go on (or notice that its ends are gone), and wait no
+    /// longer at a point that was not reached. Effect: `released`, if
+    /// anything was held.
     Release {
         /// Which fault held it.
         fault: Fault,

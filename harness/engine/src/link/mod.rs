@@ -354,7 +354,7 @@ impl LinkCore {
         self.resume_all(out);
     }
 
-    /// Lets what this fault holds go on.
+    /// Lets what this fault holds go on, and forgets its point.
     pub fn release(&mut self, fault: Fault, out: &mut Vec<LinkOutput>) {
         let held: Vec<Conn> = self
             .conns
@@ -370,8 +370,7 @@ impl LinkCore {
             self.go_on(conn, c, out);
         }
         // A point that was never reached is not waited for any longer.
-        self.armed
-            .retain(|a| a.fault != fault || a.act != LinkAct::Hold);
+        self.armed.retain(|a| a.fault != fault);
     }
 
     /// Cuts an end off from everything, as when its power fails: what it has

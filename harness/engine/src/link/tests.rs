@@ -407,6 +407,18 @@ fn the_nth_passage_counts_over_all_connections() {
 }
 
 #[test]
+fn a_point_that_is_given_up_does_nothing() {
+    for act in [LinkAct::Hold, LinkAct::Reset] {
+        let mut b = Bench::new("client->n1");
+        b.arm("greeting", 1, act);
+        b.release();
+        b.open();
+        b.server("220 n1\r\n");
+        assert_eq!(b.client, b"220 n1\r\n");
+    }
+}
+
+#[test]
 fn a_disarmed_act_leaves_a_receipt_and_nothing_else() {
     let mut b = Bench::new("client->n1");
     b.arm_with("end-reply", 1, LinkAct::LoseReply, true);

@@ -40,6 +40,7 @@ use mailproof_model::plan::Plan;
 use mailproof_model::rng::Rng;
 use mailproof_model::target::TargetFile;
 use mailproof_node::Output;
+use mailproof_node::event::NodeEvent;
 
 use crate::link::{LinkContext, LinkCore, LinkOutput, Side};
 use crate::mailbox::MailboxOutput;
@@ -131,6 +132,9 @@ enum DialFault {
     TimedOut,
 }
 
+/// Takes what nodes log: when, which node, what.
+pub type LogSink = Box<dyn FnMut(At, Party, &NodeEvent) + Send>;
+
 /// The simulated world. See the module.
 pub struct SimWorld<W: Sink> {
     plan: Arc<Plan>,
@@ -149,6 +153,9 @@ pub struct SimWorld<W: Sink> {
     sessions: Vec<Session>,
     /// By number, from 1; gone once both ends are.
     wires: Vec<Option<Box<Wire>>>,
+
+    /// Who reads the nodes' logs.
+    log: Option<LogSink>,
 
     // Kept for their storage.
     link_out: Vec<LinkOutput>,
@@ -192,6 +199,7 @@ impl<W: Sink> SimWorld<W> {
             nodes,
             sessions,
             wires: Vec::new(),
+            log: None,
             link_out: Vec::new(),
             node_out: Vec::new(),
             mailbox_out: Vec::new(),
@@ -199,6 +207,12 @@ impl<W: Sink> SimWorld<W> {
             context,
             plan: Arc::new(plan),
         })
+    }
+
+    /// Hands what the nodes log to `sink` from now on. A node's log is what it
+    /// says of itself and never stands in the history.
+    pub fn log_to(&mut self, sink: LogSink) {
+        self.log = Some(sink);
     }
 
     /// Ends the history.

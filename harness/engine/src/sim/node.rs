@@ -305,7 +305,12 @@ impl<W: Sink> SimWorld<W> {
                 Output::Dial { conn, to } => self.node_dials(node, conn, to),
                 Output::Commit { batch } => self.commit(node, batch),
                 Output::WakeAt(at) => self.wake_at(node, at),
-                Output::Log(_) => {}
+                Output::Log(event) => {
+                    let (at, party) = (self.clock.now(), self.nodes[node].party);
+                    if let Some(log) = &mut self.log {
+                        log(at, party, &event);
+                    }
+                }
                 Output::Fatal { .. } => self.end_process(node, "code 1"),
             }
         }

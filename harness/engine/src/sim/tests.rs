@@ -336,6 +336,24 @@ fn a_node_comes_back_with_what_it_had_or_with_nothing() {
 }
 
 #[test]
+fn what_nodes_log_can_be_read() {
+    use std::sync::{Arc, Mutex};
+
+    let (plan, target) = plan(PLAIN, 1);
+    let mut file = Vec::new();
+    let writer = Writer::create(&mut file, &plan, Durability::Buffered).unwrap();
+    let mut world = SimWorld::new(plan.clone(), &target, writer).unwrap();
+    let seen: Arc<Mutex<BTreeMap<Party, usize>>> = Arc::default();
+    let counts = Arc::clone(&seen);
+    world.log_to(Box::new(move |_, party, _| {
+        *counts.lock().unwrap().entry(party).or_default() += 1;
+    }));
+    let mut director = Director::new(plan).unwrap();
+    drive(&mut world, &mut director, &mut |_| {}).unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 3);
+}
+
+#[test]
 fn what_the_world_lacks_is_refused_before_the_run() {
     let (plan, target) = plan(
         "[workload]\nmessages = 1\n[[step]]\nlink = { at = \"start\", on = \"n1->n9\", act = \"reset\" }\n",

@@ -1,11 +1,12 @@
 //! The phases of a run, and its end: silence, listings, stopped nodes, read
 //! stores.
 
-use crate::event::{At, What};
+use crate::event::{At, Fault, What};
 use crate::order::Order;
 use crate::party::Party;
 
 use super::cluster::State;
+use super::running::Waiting;
 use super::{ANSWER, Director, READY, step};
 
 /// How far a run has come.
@@ -179,6 +180,11 @@ impl Director {
         if self.now >= self.began.saturating_add(self.cap) {
             self.why = Some("gave up waiting".to_owned());
         } else if self.now >= self.running_until() {
+            if self.waiting == Some(Waiting::Armed) {
+                // What has not come by now must not disturb the end.
+                let fault = self.step as Fault;
+                out.push(Order::Release { fault });
+            }
             self.why = Some(match self.plan.scenario.steps.get(self.step) {
                 Some(step) => format!("step {} never came: {}", self.step, step::text(step)),
                 None => "deadline".to_owned(),
