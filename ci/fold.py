@@ -828,7 +828,7 @@ class Judge:
             return None
         until = reply.at + self.time("record")
         for e in self.conn_fired.get(conn, ()):
-            if e.id >= event.id and e.at <= until:
+            if e.id >= hop.dot.id and e.at <= until:
                 return None
         for o in self.outages(source):
             if o.start <= until and (o.end is None or o.end > event.at) and self.died(source, o):
@@ -1097,7 +1097,7 @@ class Judge:
             return False
         if not self.events or self.events[-1].at < self.deadline:
             return False
-        at = l.quiet.at if l.quiet else self.events[-1].at
+        moment = (l.quiet or self.events[-1]).id
         never = set()
         for n, (kind, step) in enumerate(self.steps):
             fired = l.fired.get(n, [])
@@ -1106,16 +1106,17 @@ class Judge:
             if kind == "link" and fired and n not in l.removed:
                 if "for" in step or self.lasts(n):
                     return False
-        return all(self.up(node, at) for node in self.nodes if node not in never)
+        return all(self.up(node, moment) for node in self.nodes if node not in never)
 
-    def up(self, node, at):
-        lives = [x for x in self.ledger.lives.get(node, []) if x["start"].at <= at]
-        if not lives or not lives[-1]["ready"]:
+    def up(self, node, moment):
+        """Whether a node served when an event was recorded."""
+        lives = [x for x in self.ledger.lives.get(node, []) if x["start"].id <= moment]
+        if not lives or not lives[-1]["ready"] or lives[-1]["ready"].id > moment:
             return False
-        if lives[-1]["exit"] and lives[-1]["exit"].at <= at:
+        if lives[-1]["exit"] and lives[-1]["exit"].id <= moment:
             return False
         return not any(
-            since.at <= at and (not until or until.at > at)
+            since.id <= moment and (not until or until.id > moment)
             for since, until in self.ledger.pauses.get(node, [])
         )
 

@@ -86,7 +86,14 @@ pub(super) fn deliveries(
                 attempt: copy.attempt,
                 learned: reply
                     .map(|a| a.mark)
-                    .filter(|m| learned(ledger, index, bounds, link, copy.conn, copy.mark, *m))
+                    .filter(|m| {
+                        // A connection can be cut at the dot and the mailbox
+                        // still take what it has: the cut counts from there.
+                        let dot = hop.map_or(copy.mark, |h| h.dot);
+                        let (conn, taken) = (copy.conn, copy.mark);
+                        !cut(index, bounds, conn, dot, *m)
+                            && !dead(ledger, index, bounds, link.from, taken, *m)
+                    })
                     .map(|m| m.at),
             }
         })
@@ -101,9 +108,8 @@ pub(super) fn deliveries(
                 mark: hop.dot,
                 from: hop.link.from,
                 attempt: hop.attempt,
-                learned: learned(
-                    ledger, index, bounds, hop.link, hop.conn, hop.dot, reply.mark,
-                )
+                learned: (!cut(index, bounds, hop.conn, hop.dot, reply.mark)
+                    && !dead(ledger, index, bounds, hop.link.from, hop.dot, reply.mark))
                 .then_some(reply.mark.at),
             });
         }
@@ -112,32 +118,34 @@ pub(super) fn deliveries(
     all
 }
 
-/// Whether the deliverer can have learned and recorded a reply that stood at
-/// the link: no fault fired on the connection, and its process lived on for
-/// the time that recording may take.
-fn learned(
+/// Whether a fault fired on the connection from the dot on, up to the time that
+/// recording the reply may take: the deliverer may not have got it.
+fn cut(index: &Index<'_>, bounds: Bounds, conn: u32, dot: Mark, reply: Mark) -> bool {
+    let until = reply.at.saturating_add(bounds.record);
+    index
+        .fired(conn)
+        .iter()
+        .any(|f| f.id >= dot.id && f.at <= until)
+}
+
+/// Whether the deliverer's process did not live on for the time that recording
+/// the reply may take. Dead already when the copy was taken counts too: what
+/// it had sent was still on its way, held at a link say.
+fn dead(
     ledger: &Ledger,
     index: &Index<'_>,
     bounds: Bounds,
-    link: Link,
-    conn: u32,
+    node: Party,
     taken: Mark,
     reply: Mark,
 ) -> bool {
     let until = reply.at.saturating_add(bounds.record);
-    let cut = index
-        .fired(conn)
-        .iter()
-        .any(|f| f.id >= taken.id && f.at <= until);
-    // Dead already when the copy was taken counts too: what it had sent was
-    // still on its way, held at a link say.
-    let died = index.outages(link.from).iter().any(|o| {
+    index.outages(node).iter().any(|o| {
         o.node
             && o.start <= until
             && o.end.is_none_or(|end| end > taken.at)
-            && died(ledger, link.from, o)
-    });
-    !cut && !died
+            && died(ledger, node, o)
+    })
 }
 
 /// Whether an outage was a death and no mere pause: what stood in memory is
