@@ -75,6 +75,10 @@ pub enum BootError {
     },
 }
 
+/// Nanoseconds by which the timer of a session may be late before the node
+/// takes it that it stood still itself, and for which it listens then.
+const HEARING: u64 = 250_000_000;
+
 /// A connection's session.
 #[derive(Debug)]
 enum Session {
@@ -231,8 +235,16 @@ impl Node {
                 continue;
             };
             self.session(conn, |session, queue| {
-                session.link().armed = 0;
-                if session.link().deadline > now {
+                let link = session.link();
+                link.armed = 0;
+                if link.deadline > now {
+                    return;
+                }
+                // Far too late: this node stood still itself. What its peer
+                // said meanwhile may wait to be read, so it gets a hearing
+                // before it is called silent.
+                if now - link.deadline > HEARING {
+                    link.deadline = now + HEARING;
                     return;
                 }
                 match session {
