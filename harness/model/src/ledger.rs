@@ -934,17 +934,23 @@ impl Ledger {
         outages
     }
 
-    /// Whether a node serves at the end of the history.
+    /// Whether a node served when an event was recorded. What came later
+    /// counts as later even at the same time: in the simulator a node that is
+    /// told to stop is gone at once.
     #[must_use]
-    pub fn up_at(&self, node: Party, at: At) -> bool {
+    pub fn up_at(&self, node: Party, moment: Mark) -> bool {
         let alive = self
             .lives
             .get(&node)
-            .and_then(|l| l.iter().rev().find(|l| l.started.at <= at))
-            .is_some_and(|l| l.ready.is_some() && l.exit.is_none_or(|e| e.at > at));
+            .and_then(|l| l.iter().rev().find(|l| l.started.id <= moment.id))
+            .is_some_and(|l| {
+                l.ready.is_some_and(|r| r.id <= moment.id)
+                    && l.exit.is_none_or(|e| e.id > moment.id)
+            });
         let paused = self.pauses.get(&node).is_some_and(|p| {
-            p.iter()
-                .any(|(since, until)| since.at <= at && until.is_none_or(|u| u.at > at))
+            p.iter().any(|(since, until)| {
+                since.id <= moment.id && until.is_none_or(|u| u.id > moment.id)
+            })
         });
         alive && !paused
     }

@@ -275,10 +275,7 @@ fn deadline(plan: &Plan, ledger: &Ledger) -> At {
 fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
     // The nodes are stopped at the very end; what counts is the state at the
     // final silence.
-    let at = ledger
-        .quiet
-        .map(|q| q.mark.at)
-        .or(ledger.last.map(|m| m.at))?;
+    let moment = ledger.quiet.map(|q| q.mark).or(ledger.last)?;
     let mut gone = Vec::new();
     for (n, step) in (0u32..).zip(&plan.scenario.steps) {
         let receipts = ledger.faults.get(&n);
@@ -308,6 +305,6 @@ fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
         }
     }
     plan.nodes()
-        .find(|node| !gone.contains(node) && !ledger.up_at(*node, at))
+        .find(|node| !gone.contains(node) && !ledger.up_at(*node, moment))
         .map(|node| format!("{node} was not up at the end"))
 }
