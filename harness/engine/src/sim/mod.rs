@@ -20,6 +20,8 @@ mod fault;
 mod list;
 mod net;
 mod node;
+#[cfg(test)]
+mod random_tests;
 mod settings;
 #[cfg(test)]
 mod tests;

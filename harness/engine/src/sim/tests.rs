@@ -24,9 +24,9 @@ fn plan(text: &str, seed: u64) -> (Plan, TargetFile) {
 type Recipient = (u32, Rcpt);
 
 /// A finished run.
-struct Run {
+pub(super) struct Run {
     plan: Plan,
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
     file: Vec<u8>,
 }
 
@@ -41,20 +41,20 @@ fn run_with(plan: Plan, target: &TargetFile) -> Run {
     Run { plan, events, file }
 }
 
-fn run_of(text: &str, seed: u64) -> Run {
+pub(super) fn run_of(text: &str, seed: u64) -> Run {
     let (plan, target) = plan(text, seed);
     run_with(plan, &target)
 }
 
 impl Run {
-    fn end(&self) -> &str {
+    pub(super) fn end(&self) -> &str {
         match &self.events.last().unwrap().ev {
             What::End { why } => why,
             other => panic!("{other:?}"),
         }
     }
 
-    fn has(&self, what: impl Fn(&What) -> bool) -> bool {
+    pub(super) fn has(&self, what: impl Fn(&What) -> bool) -> bool {
         self.events.iter().any(|e| what(&e.ev))
     }
 
@@ -63,7 +63,7 @@ impl Run {
     }
 
     /// How often each recipient was delivered, and which were accepted.
-    fn account(&self) -> (BTreeMap<Recipient, u32>, BTreeSet<Recipient>) {
+    pub(super) fn account(&self) -> (BTreeMap<Recipient, u32>, BTreeSet<Recipient>) {
         let mut delivered = BTreeMap::new();
         let mut accepted = BTreeSet::new();
         let mut attempts = BTreeMap::new();
