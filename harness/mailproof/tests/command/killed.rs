@@ -1,16 +1,14 @@
 //! SIGKILL of the command while a cluster runs: nothing is left but the run
 //! directory, and that is never believed to have passed.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::{command, scratch};
 use serde_json::Value;
-use support::{command, scratch};
 
 /// How many lines the history has when the command is killed: from just
 /// after the nodes' start to the middle of the fault's repair.
@@ -47,7 +45,9 @@ fn kill_at(lines: usize) {
     run.kill().unwrap();
     run.wait().unwrap();
 
-    await_that("every process of the run is gone", || carriers(&id).is_empty());
+    await_that("every process of the run is gone", || {
+        carriers(&id).is_empty()
+    });
     await_that("the temporary directory is empty", || {
         fs::read_dir(&temporary).unwrap().next().is_none()
     });

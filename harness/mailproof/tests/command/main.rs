@@ -1,6 +1,9 @@
 //! The command as its users meet it: arguments in; exit code, standard output
 //! and standard error out.
 
+#![allow(clippy::unwrap_used)] // a panic is how a test says no
+
+mod killed;
 mod support;
 
 use std::fs;
