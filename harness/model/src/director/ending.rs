@@ -209,7 +209,12 @@ impl Director {
         if !self.all_back() {
             return At::MAX;
         }
-        let mut from = self.anchor.max(self.sender.first_outcome);
+        // What was accepted only at a later attempt, too, has all its time;
+        // and whoever still delivers is not cut short.
+        let mut from = self
+            .anchor
+            .max(self.sender.first_outcome)
+            .max(self.sender.progress);
         if !self.sender.all_tried() {
             from = from.saturating_add(self.plan.time("patience"));
         }

@@ -61,6 +61,10 @@ struct Fake {
     broken: Vec<Party>,
     /// Whether nodes refuse everything for now with this code.
     refuse: u16,
+    /// So many attempts are put off before mail is taken.
+    put_off: usize,
+    /// Whether nodes take mail and keep it for ever.
+    swallow: bool,
     /// Whether nodes take mail and then report that it failed.
     bounce: bool,
     lacks: Option<&'static str>,
@@ -98,6 +102,9 @@ impl Fake {
     fn deliver(&mut self, node: Party, msg: Msg, rcpts: Vec<Rcpt>) {
         if !self.up(node) {
             self.queues.entry(node).or_default().push((msg, rcpts));
+            return;
+        }
+        if self.swallow {
             return;
         }
         if self.bounce {
@@ -143,6 +150,7 @@ impl Fake {
         let up = self.up(node);
         let (codes, end) = match (up, self.refuse) {
             (false, _) => (vec![0; rcpts.len()], vec![]),
+            (true, 0) if self.submitted.len() <= self.put_off => (vec![451; rcpts.len()], vec![]),
             (true, 0) => (vec![250; rcpts.len()], vec![250]),
             (true, code) => (vec![code; rcpts.len()], vec![]),
         };
@@ -521,6 +529,29 @@ fn the_sender_tries_again_until_the_deadline() {
     assert_eq!(tries.last().unwrap().1 as usize, tries.len());
     // A refusal for now does not move the sender to another node.
     assert!(tries.iter().all(|t| t.2 == tries[0].2));
+}
+
+#[test]
+fn mail_that_was_taken_late_has_all_its_time() {
+    let mut world = Fake {
+        put_off: 4,
+        swallow: true,
+        ..Fake::default()
+    };
+    let events = run(
+        plan("workload = { messages = 1 }\nexpect = { deadline = \"2 s\" }"),
+        &mut world,
+    );
+    assert_eq!(end(&events), "deadline");
+    let accepted = events
+        .iter()
+        .find(|e| matches!(&e.ev, What::Outcome { end, .. } if *end == [250]))
+        .unwrap();
+    let silent = events
+        .iter()
+        .find(|e| matches!(e.ev, What::Quiet { .. }))
+        .unwrap();
+    assert!(silent.at - accepted.at >= 2000 * MS);
 }
 
 #[test]
