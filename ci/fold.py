@@ -449,7 +449,7 @@ class Ledger:
         self.stores, self.listings = {}, {}
         self.fired, self.removed = {}, {}
         self.opaque, self.refused, self.shuts, self.held = set(), {}, {}, []
-        self.exchanges, self.dots = {}, {}
+        self.asked, self.dots = {}, {}
         self.released, self.waited, self.measured = [], [], []
         self.resumed, self.heard = [], {}
         self.opened = {}  # link and connection: its `open`
@@ -563,14 +563,10 @@ class Ledger:
                 return
         self.troubles.append(f"event {event.id} is of an attempt that never began")
 
-    def exchange(self, event):
-        self.exchanges.setdefault(between(*ends(event.link)), []).append(event.at)
-
     def on_verb(self, event, f):
-        self.exchange(event)
+        self.asked.setdefault(event.link, []).append(event.at)
 
     def on_reply(self, event, f):
-        self.exchange(event)
         if f["to"] != "dot" or "msg" not in f:
             return
         mail = self.mail(event)
@@ -853,18 +849,22 @@ class Judge:
             return True
         return outage.emptied and outage.end is not None and outage.end <= x
 
-    def unaware(self, e, c):
-        if c.source == e.source or "takeover" not in self.target["capabilities"]:
+    def took_over(self, e, c):
+        if "takeover" not in self.target["capabilities"]:
             return False
         x = c.event.at
-        if not any(self.legal(o, x) for o in self.outages_seen(e.source, c.source)):
+        return any(self.legal(o, x) for o in self.outages_seen(e.source, c.source))
+
+    def unaware(self, e, c):
+        if c.source == e.source or not self.took_over(e, c):
             return False
-        heard = self.ledger.exchanges.get(between(e.source, c.source), [])
+        x = c.event.at
+        heard = self.ledger.asked.get(f"{c.source}->{e.source}", [])
         later = bisect.bisect_right(heard, e.learned + self.time("record"))
         return not (later < len(heard) and heard[later] < x - self.time("record"))
 
     def returned(self, e, c):
-        if c.source == e.source:
+        if c.source == e.source or "takeover" not in self.target["capabilities"]:
             return False
         for o in self.outages_seen(c.source, e.source):
             if o.emptied or not self.legal(o, e.event.at):
@@ -890,7 +890,11 @@ class Judge:
             before = [e for e in same if e.event.id != c.event.id]
             licence = None
             for e in before:
-                if e.learned is None and ("b", e.event.id, c.source) not in used:
+                if (
+                    e.learned is None
+                    and ("b", e.event.id, c.source) not in used
+                    and (c.source == e.source or self.took_over(e, c))
+                ):
                     used.add(("b", e.event.id, c.source))
                     licence = "downstream-reply-lost"
                     break

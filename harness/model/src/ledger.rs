@@ -304,6 +304,9 @@ pub struct Wire {
     pub ended: Vec<End>,
     /// Completed exchanges: a reply stood at the link.
     pub exchanges: Vec<Mark>,
+    /// Those of them that carried no mail: the dialling side asked something
+    /// and was answered.
+    pub asked: Vec<Mark>,
     /// It stood held.
     pub held: Vec<Held>,
     /// At some time it could not be read.
@@ -618,6 +621,7 @@ impl Ledger {
             What::Verb { .. } => {
                 if let Some(w) = self.wire(link) {
                     w.exchanges.push(mark);
+                    w.asked.push(mark);
                 }
             }
             What::Opaque { .. } => {

@@ -209,7 +209,7 @@ pub(super) fn extras(
             None
         } else {
             same()
-                .find_map(|p| reply_lost(copy, p, &mut used))
+                .find_map(|p| reply_lost(plan, ledger, bounds, copy, p, &mut used))
                 .or_else(|| same().find_map(|p| takeover(plan, ledger, bounds, copy, p, &mut used)))
                 .or_else(|| same().find_map(|p| returned(plan, ledger, bounds, copy, p, &mut used)))
         };
@@ -233,20 +233,25 @@ fn opaque(ledger: &Ledger, link: Link) -> bool {
 }
 
 /// (b) Whoever handed the earlier copy over cannot have learned or recorded
-/// the reply to it.
+/// the reply to it. Another node may follow up only by a legal takeover.
 fn reply_lost(
+    plan: &Plan,
+    ledger: &Ledger,
+    bounds: Bounds,
     copy: &Delivery,
     earlier: &Delivery,
     used: &mut BTreeSet<(u8, u64, Party)>,
 ) -> Option<Licence> {
-    (earlier.learned.is_none() && used.insert((b'b', earlier.mark.id, copy.from)))
+    let free = earlier.learned.is_none()
+        && (earlier.from == copy.from || took_over(plan, ledger, bounds, copy, earlier));
+    (free && used.insert((b'b', earlier.mark.id, copy.from)))
         .then_some(Licence::DownstreamReplyLost)
 }
 
 /// (c) Another node took over a copy of whose completion it could not have
 /// learned: the deliverer of the earlier copy was out of its reach long
-/// enough (or had lost its store), and no exchange between the two could
-/// have told it.
+/// enough (or had lost its store), and it asked that node nothing in time to
+/// be told.
 fn takeover(
     plan: &Plan,
     ledger: &Ledger,
@@ -256,29 +261,37 @@ fn takeover(
     used: &mut BTreeSet<(u8, u64, Party)>,
 ) -> Option<Licence> {
     let done = earlier.learned?;
-    if earlier.from == copy.from || !can_take_over(plan) {
+    if earlier.from == copy.from || !took_over(plan, ledger, bounds, copy, earlier) {
         return None;
     }
-    let legal = ledger
-        .outages_between(copy.from, earlier.from, |n| lasts(plan, n))
-        .iter()
-        .any(|o| legal_takeover(bounds, o, copy.mark.at));
-    let told = [
-        Link::new(copy.from, earlier.from),
-        Link::new(earlier.from, copy.from),
-    ]
-    .iter()
-    .filter_map(|l| ledger.wires.get(l))
-    .any(|w| {
-        // Exchanges stand in order of time.
-        let after = done.saturating_add(bounds.record);
-        let next = w.exchanges.partition_point(|e| e.at <= after);
-        w.exchanges
-            .get(next)
-            .is_some_and(|e| e.at < copy.mark.at.saturating_sub(bounds.record))
-    });
-    (legal && !told && used.insert((b'c', earlier.mark.id, copy.from)))
-        .then_some(Licence::TakeoverUnaware)
+    let told = ledger
+        .wires
+        .get(&Link::new(copy.from, earlier.from))
+        .is_some_and(|w| {
+            // Exchanges stand in order of time.
+            let after = done.saturating_add(bounds.record);
+            let next = w.asked.partition_point(|e| e.at <= after);
+            w.asked
+                .get(next)
+                .is_some_and(|e| e.at < copy.mark.at.saturating_sub(bounds.record))
+        });
+    (!told && used.insert((b'c', earlier.mark.id, copy.from))).then_some(Licence::TakeoverUnaware)
+}
+
+/// Whether the later copy may come from a takeover of what the deliverer of
+/// the earlier one held.
+fn took_over(
+    plan: &Plan,
+    ledger: &Ledger,
+    bounds: Bounds,
+    copy: &Delivery,
+    earlier: &Delivery,
+) -> bool {
+    can_take_over(plan)
+        && ledger
+            .outages_between(copy.from, earlier.from, |n| lasts(plan, n))
+            .iter()
+            .any(|o| legal_takeover(bounds, o, copy.mark.at))
 }
 
 /// (d) The original holder came back, or went on, after another had taken
@@ -291,7 +304,7 @@ fn returned(
     earlier: &Delivery,
     used: &mut BTreeSet<(u8, u64, Party)>,
 ) -> Option<Licence> {
-    if earlier.from == copy.from {
+    if earlier.from == copy.from || !can_take_over(plan) {
         return None;
     }
     let back = ledger
