@@ -75,9 +75,8 @@ pub enum BootError {
     },
 }
 
-/// Nanoseconds by which the timer of a session may be late before the node
-/// takes it that it stood still itself, and for which it listens then.
-const HEARING: u64 = 250_000_000;
+/// Nanoseconds for which a session whose time is up is listened to once more.
+const HEARING: u64 = 50_000_000;
 
 /// A connection's session.
 #[derive(Debug)]
@@ -240,11 +239,12 @@ impl Node {
                 if link.deadline > now {
                     return;
                 }
-                // Far too late: this node stood still itself. What its peer
-                // said meanwhile may wait to be read, so it gets a hearing
-                // before it is called silent.
-                if now - link.deadline > HEARING {
+                // This node may have stood still itself, and what its peer said
+                // meanwhile waits to be read: a last hearing, before the peer
+                // is called silent.
+                if link.deadline != link.last_call {
                     link.deadline = now + HEARING;
+                    link.last_call = link.deadline;
                     return;
                 }
                 match session {

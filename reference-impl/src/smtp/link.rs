@@ -24,6 +24,8 @@ pub(crate) struct Link {
     /// When the session's patience ends, on the monotonic clock; `u64::MAX`
     /// for never.
     pub(crate) deadline: u64,
+    /// The deadline that grants a last hearing; 0: none was granted.
+    pub(crate) last_call: u64,
     /// The time the session's timer is set to; 0 for none.
     pub(crate) armed: u64,
     pub(crate) close: Option<Close>,
@@ -38,6 +40,7 @@ impl Link {
             out: Vec::new(),
             inbuf: Vec::new(),
             deadline: u64::MAX,
+            last_call: 0,
             armed: 0,
             close: None,
             dirty: false,
