@@ -14,12 +14,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::Message;
+use super::host::{self, Shared};
 use crate::node::Node;
 
 /// How long either side waits for the other.
@@ -71,7 +69,7 @@ impl Drop for Admin {
     }
 }
 
-pub(super) fn serve(path: &Path, send: UnboundedSender<Message>) -> io::Result<Admin> {
+pub(super) fn serve(path: &Path, host: Shared) -> io::Result<Admin> {
     // A socket file that nobody listens on is what a killed node left.
     if path.exists() && StdStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
@@ -80,7 +78,7 @@ pub(super) fn serve(path: &Path, send: UnboundedSender<Message>) -> io::Result<A
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(timeout(PATIENCE, ask(stream, send.clone())));
+            tokio::spawn(timeout(PATIENCE, ask(stream, Shared::clone(&host))));
         }
     });
     Ok(Admin {
@@ -89,7 +87,7 @@ pub(super) fn serve(path: &Path, send: UnboundedSender<Message>) -> io::Result<A
     })
 }
 
-async fn ask(stream: UnixStream, send: UnboundedSender<Message>) {
+async fn ask(stream: UnixStream, host: Shared) {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     if BufReader::new(read.take(LONGEST))
@@ -100,16 +98,7 @@ async fn ask(stream: UnixStream, send: UnboundedSender<Message>) {
         return;
     }
     let text = match Question::read(line.trim_end()) {
-        Some(question) => {
-            let (answer, answered) = oneshot::channel();
-            if send.send(Message::Asked(question, answer)).is_err() {
-                return;
-            }
-            match answered.await {
-                Ok(text) => text,
-                Err(_) => return,
-            }
-        }
+        Some(question) => answer(host::lock(&host).node(), question),
         None => "{\"error\":\"ask for queues, database-id or metrics\"}\n".to_owned(),
     };
     let _ = write.write_all(text.as_bytes()).await;

@@ -1,21 +1,25 @@
-//! One TCP connection: a task that reads it, a task that writes it.
+//! One TCP connection: a task that reads it. Writes go out at once; what the
+//! socket does not take is left to a task that waits for room.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::ready;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use super::Message;
-use crate::io::ConnId;
+use super::host::{self, Shared};
+use crate::io::{ConnId, DialError, Input};
 
 /// How much is read at once.
 const CHUNK: usize = 64 * 1024;
@@ -28,145 +32,245 @@ const BACKLOG: usize = 256 * 1024;
 /// reply is not destroyed by a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
-enum Command {
-    Write(Bytes),
-    Shutdown,
-    Abort,
-}
+/// Longest time that a dial may take; the node gives most of them up earlier.
+const DIAL: Duration = Duration::from_secs(30);
 
-/// A connection, as the node's task holds it.
-#[derive(Debug)]
-pub(super) struct Handle {
-    commands: UnboundedSender<Command>,
-    backlog: Arc<Backlog>,
-    reader: JoinHandle<()>,
-    writer: JoinHandle<()>,
-}
-
-#[derive(Debug, Default)]
+/// What waits for room in the socket.
+#[derive(Default)]
 struct Backlog {
-    bytes: AtomicUsize,
-    drained: Notify,
+    waiting: VecDeque<Bytes>,
+    bytes: usize,
+    /// A task writes it.
+    writing: bool,
+    /// Nothing more will come; our end closes after the last byte.
+    ending: bool,
+    broken: bool,
+    /// Told when there is room again.
+    room: Arc<Notify>,
 }
 
-pub(super) fn start(conn: ConnId, stream: TcpStream, send: UnboundedSender<Message>) -> Handle {
-    let (commands, receive) = mpsc::unbounded_channel();
-    let backlog = Arc::new(Backlog::default());
-    let (read, write) = stream.into_split();
-    let reader = tokio::spawn(reader(conn, read, send, Arc::clone(&backlog)));
-    let writer = tokio::spawn(writer(
-        write,
-        receive,
-        Arc::clone(&backlog),
-        reader.abort_handle(),
-    ));
-    Handle {
-        commands,
-        backlog,
-        reader,
-        writer,
-    }
+type SharedBacklog = Arc<Mutex<Backlog>>;
+
+fn lock(backlog: &SharedBacklog) -> std::sync::MutexGuard<'_, Backlog> {
+    backlog.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Handle {
-    /// Has bytes sent after those before.
-    pub(super) fn write(&self, bytes: Bytes) {
-        self.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        let _ = self.commands.send(Command::Write(bytes));
+/// A connection, as the host holds it.
+pub(super) struct Connection {
+    write: Arc<OwnedWriteHalf>,
+    backlog: SharedBacklog,
+    reader: AbortHandle,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Connection {
+    /// Sends bytes after those before.
+    pub(super) fn write(&mut self, mut bytes: Bytes) {
+        let mut backlog = lock(&self.backlog);
+        while backlog.waiting.is_empty() && !bytes.is_empty() && !backlog.broken {
+            match self.write.try_write(&bytes) {
+                Ok(n) => bytes.advance(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // The reader meets the same end and reports it.
+                Err(_) => backlog.broken = true,
+            }
+        }
+        if bytes.is_empty() || backlog.broken {
+            return;
+        }
+        backlog.bytes += bytes.len();
+        backlog.waiting.push_back(bytes);
+        if !std::mem::replace(&mut backlog.writing, true) {
+            let (write, backlog) = (Arc::clone(&self.write), Arc::clone(&self.backlog));
+            self.writer = Some(tokio::spawn(writer(write, backlog)));
+        }
     }
 
-    /// Closes in order once everything was sent.
-    pub(super) fn shutdown(self) {
-        let _ = self.commands.send(Command::Shutdown);
+    /// Closes in order once everything was sent. The task that still sends, if
+    /// there is one.
+    pub(super) fn finish(self) -> Option<JoinHandle<()>> {
+        let reader = self.reader;
+        tokio::spawn(async move {
+            // Until the other side has closed too, its bytes are taken and
+            // thrown away.
+            tokio::time::sleep(LINGER).await;
+            reader.abort();
+        });
+        let mut backlog = lock(&self.backlog);
+        backlog.ending = true;
+        // Dropping the last hold on the writing half closes our end; a writer
+        // that is at work has another.
+        let busy = backlog.writing;
+        drop(backlog);
+        self.writer.filter(|_| busy)
     }
 
     /// Resets the connection.
     pub(super) fn abort(self) {
+        let _ = self.write.as_ref().as_ref().set_zero_linger();
+        lock(&self.backlog).broken = true;
+        if let Some(writer) = &self.writer {
+            writer.abort();
+        }
         self.reader.abort();
-        let _ = self.commands.send(Command::Abort);
     }
 }
 
-/// Closes all in order, for a bounded time.
-pub(super) async fn close_all(conns: BTreeMap<ConnId, Handle>) {
-    let mut writers = Vec::new();
-    for handle in conns.into_values() {
-        handle.reader.abort();
-        let _ = handle.commands.send(Command::Shutdown);
-        writers.push(handle.writer);
-    }
-    let _ = timeout(Duration::from_millis(500), async {
-        for writer in writers {
-            let _ = writer.await;
-        }
-    })
-    .await;
-}
-
-async fn reader(
-    conn: ConnId,
-    mut read: OwnedReadHalf,
-    send: UnboundedSender<Message>,
-    backlog: Arc<Backlog>,
-) {
-    let mut buffer = BytesMut::with_capacity(CHUNK);
+async fn writer(write: Arc<OwnedWriteHalf>, backlog: SharedBacklog) {
     loop {
-        while backlog.bytes.load(Ordering::Relaxed) > BACKLOG {
-            backlog.drained.notified().await;
-        }
-        buffer.reserve(CHUNK / 4);
-        let message = match read.read_buf(&mut buffer).await {
-            Ok(0) => Message::Closed(conn, false),
-            Ok(_) => Message::Bytes(conn, buffer.split().freeze()),
-            Err(_) => Message::Closed(conn, true),
-        };
-        let over = matches!(message, Message::Closed(..));
-        if send.send(message).is_err() || over {
-            return;
-        }
-        // The node's task shares this thread: let it have its turn.
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn writer(
-    mut write: OwnedWriteHalf,
-    mut receive: UnboundedReceiver<Command>,
-    backlog: Arc<Backlog>,
-    reader: tokio::task::AbortHandle,
-) {
-    while let Some(command) = receive.recv().await {
-        match command {
-            Command::Write(bytes) => {
-                let sent = write.write_all(&bytes).await;
-                let left = backlog.bytes.fetch_sub(bytes.len(), Ordering::Relaxed) - bytes.len();
-                if left <= BACKLOG {
-                    backlog.drained.notify_one();
+        let writable = write.writable().await.is_ok();
+        let mut backlog = lock(&backlog);
+        backlog.broken |= !writable;
+        while let Some(bytes) = backlog.waiting.front_mut() {
+            match write.try_write(bytes) {
+                Ok(n) => {
+                    bytes.advance(n);
+                    if bytes.is_empty() {
+                        backlog.waiting.pop_front();
+                    }
+                    backlog.bytes -= n;
                 }
-                if sent.is_err() {
-                    // The reader meets the same end and reports it.
-                    backlog.bytes.store(0, Ordering::Relaxed);
-                    backlog.drained.notify_one();
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    backlog.broken = true;
                     break;
                 }
             }
-            Command::Shutdown => {
-                let _ = write.shutdown().await;
-                // Until the other side has closed too, its bytes are taken
-                // and thrown away by the node's task.
-                tokio::spawn(async move {
-                    tokio::time::sleep(LINGER).await;
-                    reader.abort();
-                });
-                return;
-            }
-            Command::Abort => {
-                let _ = write.as_ref().set_zero_linger();
-                write.forget();
-                return;
-            }
+        }
+        let over = backlog.waiting.is_empty() || backlog.broken;
+        if over {
+            backlog.waiting.clear();
+            backlog.bytes = 0;
+            backlog.writing = false;
+        }
+        if backlog.bytes <= BACKLOG {
+            backlog.room.notify_one();
+        }
+        if over {
+            return;
         }
     }
-    // The node has let go of the connection, or it broke.
-    while receive.recv().await.is_some() {}
+}
+
+/// Takes connections until aborted.
+pub(super) async fn accept(listener: TcpListener, host: Shared) {
+    // One buffer is enough for all: nothing happens between a read and what
+    // is made of it.
+    let buffer = Arc::new(Mutex::new(vec![0; CHUNK]));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let mut this = host::lock(&host);
+                let conn = this.number();
+                let connection = start(&host, conn, stream, Arc::clone(&buffer));
+                this.conns.insert(conn, connection);
+                let peer = peer.ip();
+                this.handle(&host, Input::Accepted { conn, peer });
+            }
+            // Out of file descriptors, say: others must first go away.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// Dials and tells the node.
+pub(super) async fn dial(host: Shared, conn: ConnId, source: Option<IpAddr>, to: SocketAddr) {
+    let result = connect(source, to).await;
+    let mut this = host::lock(&host);
+    if this.dials.remove(&conn).is_none() {
+        // The node has given it up.
+        return;
+    }
+    let result = result.map(|stream| {
+        let buffer = Arc::new(Mutex::new(vec![0; CHUNK / 4]));
+        let connection = start(&host, conn, stream, buffer);
+        this.conns.insert(conn, connection);
+    });
+    this.handle(&host, Input::Dialled { conn, result });
+}
+
+async fn connect(source: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream, DialError> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let socket = socket.map_err(|_| DialError::Unreachable)?;
+    if let Some(ip) = source.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
+        socket
+            .bind(SocketAddr::new(ip, 0))
+            .map_err(|_| DialError::Unreachable)?;
+    }
+    match timeout(DIAL, socket.connect(to)).await {
+        Err(_) => Err(DialError::TimedOut),
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => DialError::Refused,
+            io::ErrorKind::TimedOut => DialError::TimedOut,
+            _ => DialError::Unreachable,
+        }),
+    }
+}
+
+type Buffer = Arc<Mutex<Vec<u8>>>;
+
+fn start(host: &Shared, conn: ConnId, stream: TcpStream, buffer: Buffer) -> Connection {
+    // Replies are small and awaited; coalescing them only delays.
+    let _ = stream.set_nodelay(true);
+    let (read, write) = stream.into_split();
+    let backlog = SharedBacklog::default();
+    let reader = tokio::spawn(reader(
+        Arc::clone(host),
+        conn,
+        read,
+        buffer,
+        Arc::clone(&backlog),
+    ));
+    Connection {
+        write: Arc::new(write),
+        backlog,
+        reader: reader.abort_handle(),
+        writer: None,
+    }
+}
+
+async fn reader(
+    host: Shared,
+    conn: ConnId,
+    mut read: OwnedReadHalf,
+    buffer: Buffer,
+    backlog: SharedBacklog,
+) {
+    loop {
+        let room = Arc::clone(&lock(&backlog).room);
+        while lock(&backlog).bytes > BACKLOG {
+            room.notified().await;
+        }
+        let ending = lock(&backlog).ending;
+        // The buffer is filled and used up within one poll.
+        let over = poll_fn(|cx| {
+            let mut buffer = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut space = ReadBuf::new(&mut buffer);
+            let result = ready!(Pin::new(&mut read).poll_read(cx, &mut space));
+            let mut this = host::lock(&host);
+            if ending || !this.conns.contains_key(&conn) {
+                // The node has let go of it: bytes go nowhere.
+                let over = result.is_err() || space.filled().is_empty();
+                return std::task::Poll::Ready(over);
+            }
+            let reset = result.is_err();
+            let data = space.filled();
+            if reset || data.is_empty() {
+                this.conns.remove(&conn);
+                this.handle(&host, Input::Closed { conn, reset });
+                return std::task::Poll::Ready(true);
+            }
+            this.handle(&host, Input::Bytes { conn, data });
+            std::task::Poll::Ready(false)
+        })
+        .await;
+        if over {
+            return;
+        }
+    }
 }

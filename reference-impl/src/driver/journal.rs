@@ -1,69 +1,123 @@
 //! The log: one JSON object a line on standard output, written by a thread of
-//! its own so that a slow reader does not hold up mail.
+//! its own so that a slow reader does not hold up mail. Lines are gathered for
+//! a few milliseconds, for waking the thread costs more than a line.
 
 use std::io::{self, Write as _};
-use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use super::DriverError;
 use crate::event::NodeEvent;
 
-/// Lines that may wait; what comes while so many wait is counted and dropped.
-const WAITING: usize = 65_536;
+/// Bytes that may wait; lines that come while so much waits are counted and
+/// dropped.
+const WAITING: usize = 16 << 20;
+
+/// How long lines are gathered.
+const GATHER: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    dropped: u64,
+    ending: bool,
+    /// Nobody reads the log; the node goes on without.
+    unread: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    lines: Mutex<Lines>,
+    come: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Journal {
-    lines: Option<SyncSender<Vec<u8>>>,
+    shared: Arc<Shared>,
     thread: Option<thread::JoinHandle<()>>,
-    dropped: u64,
 }
 
 impl Journal {
     pub(super) fn start() -> io::Result<Self> {
-        let (lines, receive) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("log".to_owned())
-            .spawn(move || {
-                let mut out = io::stdout().lock();
-                while let Ok(line) = receive.recv() {
-                    let mut all = line;
-                    all.extend(receive.try_iter().take(1024).flatten());
-                    if out.write_all(&all).and_then(|()| out.flush()).is_err() {
-                        // Nobody reads the log; the node goes on without.
-                        return;
-                    }
-                }
-            })?;
+            .spawn(move || write_out(&theirs))?;
         Ok(Self {
-            lines: Some(lines),
+            shared,
             thread: Some(thread),
-            dropped: 0,
         })
     }
 
     pub(super) fn write(&mut self, event: &NodeEvent) {
-        let Some(lines) = &self.lines else { return };
-        let Ok(mut line) = serde_json::to_vec(event) else {
+        let mut lines = self.shared.lock();
+        if lines.unread {
             return;
-        };
-        line.push(b'\n');
-        match lines.try_send(line) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.dropped += 1,
-            Err(TrySendError::Disconnected(_)) => self.lines = None,
+        }
+        if lines.text.len() > WAITING {
+            lines.dropped += 1;
+            return;
+        }
+        let first = lines.text.is_empty();
+        // Plain data into memory: this cannot fail.
+        if serde_json::to_writer(&mut lines.text, event).is_ok() {
+            lines.text.push(b'\n');
+        }
+        if first {
+            self.shared.come.notify_one();
         }
     }
 
     /// Writes what waits, and how much was dropped.
     pub(super) fn finish(&mut self) {
-        if let Some(lines) = self.lines.take()
-            && self.dropped > 0
-        {
-            let line = format!("{{\"log-lines-dropped\":{}}}\n", self.dropped);
-            let _ = lines.send(line.into_bytes());
-        }
+        self.shared.lock().ending = true;
+        self.shared.come.notify_one();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
+        }
+    }
+}
+
+fn write_out(shared: &Shared) {
+    let mut out = io::stdout().lock();
+    let mut text = Vec::new();
+    loop {
+        let mut lines = shared.lock();
+        while lines.text.is_empty() && !lines.ending {
+            lines = shared
+                .come
+                .wait(lines)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        let ending = lines.ending;
+        if !ending {
+            drop(lines);
+            thread::sleep(GATHER);
+            lines = shared.lock();
+        }
+        text.clear();
+        std::mem::swap(&mut text, &mut lines.text);
+        if ending && lines.dropped > 0 {
+            let line = format!("{{\"log-lines-dropped\":{}}}\n", lines.dropped);
+            text.extend_from_slice(line.as_bytes());
+        }
+        drop(lines);
+        if out.write_all(&text).and_then(|()| out.flush()).is_err() {
+            let mut lines = shared.lock();
+            lines.unread = true;
+            lines.text = Vec::new();
+            return;
+        }
+        if ending {
+            return;
         }
     }
 }

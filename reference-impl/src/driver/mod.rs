@@ -1,41 +1,37 @@
 //! The tokio driver: a [`Node`] on real sockets, a real disk and real time.
 //!
-//! One task owns the node and feeds it inputs from one channel, so that what
-//! the simulator shows of the node holds here too. Every connection has a
-//! reading and a writing task, the disk a thread of its own that carries out
-//! one batch after another, the log another.
+//! All of it runs on one thread, but for the disk, which has a thread of its
+//! own that carries out one batch after another, and the log. Whatever happens
+//! on a socket is handed to the node on the spot, and what the node wants is
+//! carried out before anything else happens: so what the simulator shows of
+//! the node holds here too, and nothing waits in queues between tasks.
 
 mod admin;
 mod connection;
+mod host;
 mod journal;
 mod storage;
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::time::{sleep_until, timeout};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
 use crate::config::{Config, ConfigError};
 use crate::disk::FsDisk;
-use crate::io::{ConnId, DialError, Input, Now, Output};
+use crate::io::{Input, Now};
 use crate::node::{Boot, BootError, Node};
-use crate::store::BatchId;
 
 pub use admin::{Question, query};
 
 /// Longest time that a node told to end may take to finish what is under way;
 /// everything that it accepted is durable, so ending then costs nothing.
 const DRAIN: Duration = Duration::from_secs(4);
-
-/// Longest time that a dial may take.
-const DIAL: Duration = Duration::from_secs(30);
 
 /// Why a node ended otherwise than asked to.
 #[derive(Debug, thiserror::Error)]
@@ -115,48 +111,16 @@ pub fn run(config: Config) -> Result<(), DriverError> {
     runtime.block_on(serve(config))
 }
 
-/// What reaches the node's task from all the others.
-#[derive(Debug)]
-enum Message {
-    /// A client connected.
-    Accepted(TcpStream, IpAddr),
-    /// A dial ended.
-    Dialled(ConnId, Result<TcpStream, DialError>),
-    /// Bytes arrived.
-    Bytes(ConnId, Bytes),
-    /// A connection ended.
-    Closed(ConnId, bool),
-    /// A batch was carried out.
-    Committed(BatchId, std::io::Result<()>),
-    /// Somebody asks at the admin socket.
-    Asked(Question, tokio::sync::oneshot::Sender<String>),
-}
-
-/// The node and what its outputs need.
-struct Host {
-    node: Node,
-    clock: Clock,
-    conns: BTreeMap<ConnId, connection::Handle>,
-    storage: storage::Storage,
-    journal: journal::Journal,
-    send: UnboundedSender<Message>,
-    source: Option<IpAddr>,
-    wake: Option<u64>,
-    accepted: u64,
-    fatal: Option<String>,
-    out: Vec<Output>,
-}
-
 async fn serve(config: Config) -> Result<(), DriverError> {
     let listen = config.listen;
     let admin = config.admin.clone();
+    let source = config.source;
     let clock = Clock::new();
     let mut disk = FsDisk::open(&config.store).map_err(system(format!(
         "cannot open the store {}",
         config.store.display()
     )))?;
     let (seed, fresh) = randomness().map_err(system("cannot read randomness"))?;
-    let source = config.source;
     let boot = Boot::open(config, seed, fresh, clock.now(), &mut disk)?;
     let mut out = Vec::new();
     let node = Node::new(boot, &disk, &mut out)?;
@@ -164,74 +128,69 @@ async fn serve(config: Config) -> Result<(), DriverError> {
     let listener = TcpListener::bind(listen)
         .await
         .map_err(system(format!("cannot listen on {listen}")))?;
-    let (send, mut receive) = mpsc::unbounded_channel();
+    let (done, mut results) = mpsc::unbounded_channel();
+    let storage =
+        storage::Storage::start(disk, done).map_err(system("cannot start the disk thread"))?;
+    let journal = journal::Journal::start().map_err(system("cannot start the log thread"))?;
+    let host = host::Host::share(node, clock, storage, journal, source);
     let _admin = match &admin {
         Some(path) => Some(
-            admin::serve(path, send.clone())
+            admin::serve(path, Arc::clone(&host))
                 .map_err(system(format!("cannot listen on {}", path.display())))?,
         ),
         None => None,
     };
-    let mut host = Host {
-        node,
-        clock,
-        conns: BTreeMap::new(),
-        storage: storage::Storage::start(disk, send.clone())
-            .map_err(system("cannot start the disk thread"))?,
-        journal: journal::Journal::start().map_err(system("cannot start the log thread"))?,
-        send: send.clone(),
-        source,
-        wake: None,
-        accepted: 0,
-        fatal: None,
-        out,
-    };
-    host.carry_out();
-    let acceptor = tokio::spawn(accept(listener, send));
+    let changed = host::begin(&host, out);
+    let mut acceptor = Some(tokio::spawn(connection::accept(
+        listener,
+        Arc::clone(&host),
+    )));
     let mut term = signal(SignalKind::terminate()).map_err(system("cannot await SIGTERM"))?;
     let mut int = signal(SignalKind::interrupt()).map_err(system("cannot await SIGINT"))?;
     let mut draining: Option<tokio::time::Instant> = None;
-    while host.fatal.is_none() {
-        if draining.is_some_and(|until| host.node.drained() || tokio::time::Instant::now() >= until)
-        {
-            break;
-        }
-        let wake = host.wake.map(|at| host.clock.instant(at));
-        let until = match (wake, draining) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+    let fatal = loop {
+        let wake = {
+            let mut host = host::lock(&host);
+            if let Some(reason) = host.fatal() {
+                break Some(reason);
+            }
+            let now = tokio::time::Instant::now();
+            if draining.is_some_and(|until| host.drained() || now >= until) {
+                break None;
+            }
+            match (host.sleep_until(), draining) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
         };
-        tokio::select! {
-            message = receive.recv() => {
-                if let Some(message) = message {
-                    host.take(message);
+        let asked_to_end = tokio::select! {
+            done = results.recv() => {
+                if let Some((batch, result)) = done {
+                    host::handle(&host, Input::Committed { batch, result });
                 }
-                // What has piled up meanwhile, before the clock is asked
-                // again; bounded, so that timers are not starved.
-                for _ in 0..256 {
-                    match receive.try_recv() {
-                        Ok(message) => host.take(message),
-                        Err(_) => break,
-                    }
-                }
+                false
             }
-            () = sleep_or_forever(until) => host.wake(),
-            _ = term.recv(), if draining.is_none() => {
+            () = sleep_or_forever(wake) => {
+                host::wake(&host);
+                false
+            }
+            () = changed.notified() => false,
+            _ = term.recv(), if draining.is_none() => true,
+            _ = int.recv(), if draining.is_none() => true,
+        };
+        if asked_to_end {
+            if let Some(acceptor) = acceptor.take() {
                 acceptor.abort();
-                host.handle(Input::Drain);
-                draining = Some(tokio::time::Instant::now() + DRAIN);
             }
-            _ = int.recv(), if draining.is_none() => {
-                acceptor.abort();
-                host.handle(Input::Drain);
-                draining = Some(tokio::time::Instant::now() + DRAIN);
-            }
+            host::handle(&host, Input::Drain);
+            draining = Some(tokio::time::Instant::now() + DRAIN);
         }
+    };
+    if let Some(acceptor) = acceptor.take() {
+        acceptor.abort();
     }
-    let conns = std::mem::take(&mut host.conns);
-    connection::close_all(conns).await;
-    host.journal.finish();
-    match host.fatal {
+    host::close(&host).await;
+    match fatal {
         Some(reason) => Err(DriverError::Fatal(reason)),
         None => Ok(()),
     }
@@ -241,141 +200,6 @@ async fn sleep_or_forever(until: Option<tokio::time::Instant>) {
     match until {
         Some(until) => sleep_until(until).await,
         None => std::future::pending().await,
-    }
-}
-
-async fn accept(listener: TcpListener, send: UnboundedSender<Message>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if send.send(Message::Accepted(stream, peer.ip())).is_err() {
-                    return;
-                }
-            }
-            // Out of file descriptors, say: others must first go away.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
-async fn dial(source: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream, DialError> {
-    let socket = if to.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
-    let socket = socket.map_err(|_| DialError::Unreachable)?;
-    if let Some(ip) = source.filter(|ip| ip.is_ipv4() == to.is_ipv4()) {
-        socket
-            .bind(SocketAddr::new(ip, 0))
-            .map_err(|_| DialError::Unreachable)?;
-    }
-    match timeout(DIAL, socket.connect(to)).await {
-        Err(_) => Err(DialError::TimedOut),
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(match error.kind() {
-            std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset => {
-                DialError::Refused
-            }
-            std::io::ErrorKind::TimedOut => DialError::TimedOut,
-            _ => DialError::Unreachable,
-        }),
-    }
-}
-
-impl Host {
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Accepted(stream, peer) => {
-                let conn = ConnId(self.accepted);
-                self.accepted += 1;
-                self.attach(conn, stream);
-                self.handle(Input::Accepted { conn, peer });
-            }
-            Message::Dialled(conn, result) => {
-                let result = match result {
-                    Ok(stream) => {
-                        self.attach(conn, stream);
-                        Ok(())
-                    }
-                    Err(error) => Err(error),
-                };
-                self.handle(Input::Dialled { conn, result });
-            }
-            Message::Bytes(conn, data) => {
-                // Bytes of a connection that the node has let go of go nowhere.
-                if self.conns.contains_key(&conn) {
-                    self.handle(Input::Bytes { conn, data: &data });
-                }
-            }
-            Message::Closed(conn, reset) => {
-                if self.conns.remove(&conn).is_some() {
-                    self.handle(Input::Closed { conn, reset });
-                }
-            }
-            Message::Committed(batch, result) => self.handle(Input::Committed { batch, result }),
-            Message::Asked(question, answer) => {
-                let text = admin::answer(&self.node, question);
-                // Who asked may have gone away.
-                let _ = answer.send(text);
-            }
-        }
-    }
-
-    fn attach(&mut self, conn: ConnId, stream: TcpStream) {
-        // Replies are small and awaited; coalescing them only delays.
-        let _ = stream.set_nodelay(true);
-        let handle = connection::start(conn, stream, self.send.clone());
-        self.conns.insert(conn, handle);
-    }
-
-    fn wake(&mut self) {
-        let now = self.clock.now().mono;
-        if self.wake.is_some_and(|at| at <= now) {
-            self.wake = None;
-            self.handle(Input::Wake);
-        }
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        let now = self.clock.now();
-        self.node.handle(now, input, &mut self.out);
-        self.carry_out();
-    }
-
-    fn carry_out(&mut self) {
-        let mut out = std::mem::take(&mut self.out);
-        for output in out.drain(..) {
-            match output {
-                Output::Write { conn, bytes } => {
-                    if let Some(handle) = self.conns.get(&conn) {
-                        handle.write(bytes);
-                    }
-                }
-                Output::Shutdown { conn } => {
-                    if let Some(handle) = self.conns.remove(&conn) {
-                        handle.shutdown();
-                    }
-                }
-                Output::Abort { conn } => {
-                    if let Some(handle) = self.conns.remove(&conn) {
-                        handle.abort();
-                    }
-                }
-                Output::Dial { conn, to } => {
-                    let (send, source) = (self.send.clone(), self.source);
-                    tokio::spawn(async move {
-                        let result = dial(source, to).await;
-                        let _ = send.send(Message::Dialled(conn, result));
-                    });
-                }
-                Output::Commit { batch } => self.storage.commit(batch),
-                Output::WakeAt(at) => self.wake = (at != u64::MAX).then_some(at),
-                Output::Log(event) => self.journal.write(&event),
-                Output::Fatal { reason } => self.fatal = Some(reason),
-            }
-        }
-        self.out = out;
     }
 }
 

@@ -6,9 +6,11 @@ use std::thread;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Message;
 use crate::disk::FsDisk;
-use crate::store::Batch;
+use crate::store::{Batch, BatchId};
+
+/// What a batch came to.
+pub(super) type Done = (BatchId, io::Result<()>);
 
 /// The way to the disk thread. It ends with this value, after the batch it is
 /// at.
@@ -19,14 +21,14 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    pub(super) fn start(mut disk: FsDisk, send: UnboundedSender<Message>) -> io::Result<Self> {
+    pub(super) fn start(mut disk: FsDisk, send: UnboundedSender<Done>) -> io::Result<Self> {
         let (batches, receive) = mpsc::channel::<Batch>();
         let thread = thread::Builder::new()
             .name("disk".to_owned())
             .spawn(move || {
                 for batch in receive {
                     let result = batch.execute(&mut disk);
-                    if send.send(Message::Committed(batch.id, result)).is_err() {
+                    if send.send((batch.id, result)).is_err() {
                         return;
                     }
                 }

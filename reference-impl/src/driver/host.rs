@@ -1,0 +1,191 @@
+//! The node and what its outputs need: inputs in, outputs carried out at once.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::connection::{self, Connection};
+use super::{Clock, journal, storage};
+use crate::io::{ConnId, Input, Output};
+use crate::node::Node;
+
+/// The host, as every task holds it. Only one thread runs these tasks, and
+/// none waits for anything while it holds the lock: it is never contended.
+pub(super) type Shared = Arc<Mutex<Host>>;
+
+/// The node and everything around it.
+pub(super) struct Host {
+    node: Node,
+    clock: Clock,
+    storage: storage::Storage,
+    journal: journal::Journal,
+    source: Option<IpAddr>,
+    pub(super) conns: BTreeMap<ConnId, Connection>,
+    /// Dials under way.
+    pub(super) dials: BTreeMap<ConnId, AbortHandle>,
+    accepted: u64,
+    /// When the node wants to be woken, and until when the main task sleeps.
+    wake: Option<u64>,
+    sleeping: Option<u64>,
+    fatal: Option<String>,
+    /// Tells the main task to look again.
+    changed: Arc<Notify>,
+    out: Vec<Output>,
+}
+
+/// Takes the lock. A panic under it ends the process anyway; whoever comes
+/// first finds the state as it was left.
+pub(super) fn lock(host: &Shared) -> MutexGuard<'_, Host> {
+    host.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Carries out what the start of the node asked for; answers with what tells
+/// the main task to look again.
+pub(super) fn begin(host: &Shared, out: Vec<Output>) -> Arc<Notify> {
+    let mut this = lock(host);
+    this.out = out;
+    this.carry_out(host);
+    Arc::clone(&this.changed)
+}
+
+/// Hands an input to the node and carries out what it wants.
+pub(super) fn handle(host: &Shared, input: Input<'_>) {
+    lock(host).handle(host, input);
+}
+
+/// Wakes the node if it is time.
+pub(super) fn wake(host: &Shared) {
+    let mut this = lock(host);
+    let now = this.clock.now().mono;
+    if this.wake.is_some_and(|at| at <= now) {
+        this.wake = None;
+        this.handle(host, Input::Wake);
+    }
+}
+
+/// Ends every connection in order, for a bounded time, and the log.
+pub(super) async fn close(host: &Shared) {
+    let conns = {
+        let mut this = lock(host);
+        for dial in this.dials.values() {
+            dial.abort();
+        }
+        std::mem::take(&mut this.conns)
+    };
+    // What a socket does not take now it gets a moment for.
+    let full: Vec<_> = conns.into_values().filter_map(Connection::finish).collect();
+    let _ = tokio::time::timeout(Duration::from_millis(500), async {
+        for writer in full {
+            let _ = writer.await;
+        }
+    })
+    .await;
+    lock(host).journal.finish();
+}
+
+impl Host {
+    pub(super) fn share(
+        node: Node,
+        clock: Clock,
+        storage: storage::Storage,
+        journal: journal::Journal,
+        source: Option<IpAddr>,
+    ) -> Shared {
+        Arc::new(Mutex::new(Self {
+            node,
+            clock,
+            storage,
+            journal,
+            source,
+            conns: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            accepted: 0,
+            wake: None,
+            sleeping: None,
+            fatal: None,
+            changed: Arc::new(Notify::new()),
+            out: Vec::new(),
+        }))
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) fn fatal(&self) -> Option<String> {
+        self.fatal.clone()
+    }
+
+    /// Whether a drain is over.
+    pub(super) fn drained(&self) -> bool {
+        self.node.drained()
+    }
+
+    /// A number for a connection that a client made.
+    pub(super) fn number(&mut self) -> ConnId {
+        self.accepted += 1;
+        ConnId(self.accepted)
+    }
+
+    /// Until when the main task may sleep; it is woken for an earlier time.
+    pub(super) fn sleep_until(&mut self) -> Option<tokio::time::Instant> {
+        self.sleeping = self.wake;
+        self.wake.map(|at| self.clock.instant(at))
+    }
+
+    pub(super) fn handle(&mut self, host: &Shared, input: Input<'_>) {
+        let now = self.clock.now();
+        self.node.handle(now, input, &mut self.out);
+        self.carry_out(host);
+    }
+
+    fn carry_out(&mut self, host: &Shared) {
+        let mut out = std::mem::take(&mut self.out);
+        let mut look = false;
+        for output in out.drain(..) {
+            match output {
+                Output::Write { conn, bytes } => {
+                    if let Some(connection) = self.conns.get_mut(&conn) {
+                        connection.write(bytes);
+                    }
+                }
+                Output::Shutdown { conn } => {
+                    if let Some(connection) = self.conns.remove(&conn) {
+                        connection.finish();
+                    }
+                }
+                Output::Abort { conn } => {
+                    if let Some(dial) = self.dials.remove(&conn) {
+                        dial.abort();
+                    }
+                    if let Some(connection) = self.conns.remove(&conn) {
+                        connection.abort();
+                    }
+                }
+                Output::Dial { conn, to } => {
+                    let dial = connection::dial(Arc::clone(host), conn, self.source, to);
+                    self.dials.insert(conn, tokio::spawn(dial).abort_handle());
+                }
+                Output::Commit { batch } => self.storage.commit(batch),
+                Output::WakeAt(at) => {
+                    self.wake = (at != u64::MAX).then_some(at);
+                    look |= self.sleeping.is_none_or(|sleeping| at < sleeping);
+                }
+                Output::Log(event) => self.journal.write(&event),
+                Output::Fatal { reason } => {
+                    self.fatal = Some(reason);
+                    look = true;
+                }
+            }
+        }
+        self.out = out;
+        if look || self.node.drained() {
+            self.changed.notify_one();
+        }
+    }
+}
