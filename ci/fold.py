@@ -937,7 +937,25 @@ class Judge:
         if grace is None:
             grace = self.time("takeover") + 2 * self.time("poll")
             grace += 4 * self.time("retry") + self.time("resend")
-        return max(marks, default=0) + grace
+        deadline = max(marks, default=0) + grace
+        # Each message that comes in time gives those behind it as much again.
+        firsts = []
+        for mail in l.mails.values():
+            came = [c.at for c in mail.copies]
+            came += [
+                h.dot.at
+                for h in mail.hops
+                if ends(h.link)[1].startswith("m")
+                and ends(h.link)[1] != "mb"
+                and any(a.f["code"] // 100 == 2 for a in h.answers)
+            ]
+            if came:
+                firsts.append(min(came))
+        for at in sorted(firsts):
+            if at > deadline:
+                break
+            deadline = max(deadline, at + grace)
+        return deadline
 
     def rested_of(self):
         q, moved = self.ledger.quiet, self.ledger.moved

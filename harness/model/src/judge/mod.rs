@@ -18,7 +18,8 @@ use std::borrow::Borrow;
 
 use crate::claims::{self, Cover};
 use crate::event::{At, Event};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Mail};
+use crate::party::Party;
 use crate::plan::Plan;
 use crate::scenario::{Back, Delivered, LinkAct, Step};
 use crate::verdict::{Class, Judgement, Verdict};
@@ -158,9 +159,14 @@ fn passed(plan: &Plan, books: &account::Books) -> String {
         1 => "; the one extra copy has its licence".to_owned(),
         n => format!("; each of the {n} extra copies has its licence"),
     };
+    let refused = match books.classes.get(&Class::Refused) {
+        None => String::new(),
+        Some(refused) => format!("; {refused} were refused"),
+    };
+    let extra = extra + &refused;
     match plan.scenario.expect.delivered {
         Delivered::ExactlyOnce if licensed == 0 => {
-            format!("all {n} accepted recipients were delivered exactly once")
+            format!("all {n} accepted recipients were delivered exactly once{extra}")
         }
         Delivered::ExactlyOnce => format!("all {n} accepted recipients were delivered{extra}"),
         Delivered::AtLeastOnce => format!("all {n} accepted recipients were delivered{extra}"),
@@ -267,7 +273,30 @@ fn deadline(plan: &Plan, ledger: &Ledger) -> At {
         .map(|m| m.at)
         .max()
         .unwrap_or(0);
-    last.saturating_add(plan.grace())
+    let grace = plan.grace();
+    let mut deadline = last.saturating_add(grace);
+    // A target that keeps delivering is not late: each message that comes in
+    // time gives those behind it as much time again.
+    let mut firsts: Vec<At> = ledger.mails.iter().filter_map(first_delivery).collect();
+    firsts.sort_unstable();
+    for at in firsts {
+        if at > deadline {
+            break;
+        }
+        deadline = deadline.max(at.saturating_add(grace));
+    }
+    deadline
+}
+
+/// When a message first reached the end of its way.
+fn first_delivery(mail: &Mail) -> Option<At> {
+    let stored = mail
+        .hops
+        .iter()
+        .filter(|h| matches!(h.link.to, Party::Store(_)))
+        .filter(|h| h.answers.iter().any(|a| a.code / 100 == 2))
+        .map(|h| h.dot.at);
+    mail.copies.iter().map(|c| c.mark.at).chain(stored).min()
 }
 
 /// Why late mail cannot be held against the target yet: a node that should
