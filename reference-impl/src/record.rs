@@ -4,7 +4,10 @@
 //! All integers are little-endian. A text is its length (u16) and its bytes.
 //! Every header begins with the record version, 1.
 
+mod codec;
+
 use crate::store::DatabaseId;
+use codec::{Reader, Writer};
 
 /// The version that is written and the only one that is read.
 const VERSION: u8 = 1;
@@ -382,141 +385,6 @@ impl Header {
         } else {
             Err("nothing after the last field")
         }
-    }
-}
-
-struct Writer<'a>(&'a mut Vec<u8>);
-
-impl Writer<'_> {
-    fn u8(&mut self, v: u8) {
-        self.0.push(v);
-    }
-
-    fn u32(&mut self, v: u32) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-
-    fn u64(&mut self, v: u64) {
-        self.0.extend_from_slice(&v.to_le_bytes());
-    }
-
-    /// Every text is bounded far below 64 KiB where it enters the node.
-    fn text(&mut self, text: &str) {
-        let bytes = &text.as_bytes()[..text.len().min(usize::from(u16::MAX))];
-        self.0
-            .extend_from_slice(&(bytes.len() as u16).to_le_bytes());
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn list<T>(&mut self, items: &[T], mut item: impl FnMut(&mut Self, &T)) {
-        self.u32(items.len() as u32);
-        for i in items {
-            item(self, i);
-        }
-    }
-
-    fn settled(&mut self, settled: &[(u32, Settled)]) {
-        self.list(settled, |w, (index, how)| {
-            w.u32(*index);
-            w.u8(match how {
-                Settled::Delivered => 1,
-                Settled::Failed => 2,
-            });
-        });
-    }
-
-    fn key(&mut self, key: &CopyKey) {
-        self.0.extend_from_slice(&key.database.0.to_be_bytes());
-        self.u64(key.sequence);
-    }
-
-    fn envelope(&mut self, envelope: &Envelope) {
-        self.u8(envelope.flags);
-        self.text(&envelope.sender);
-        self.list(&envelope.recipients, |w, r| w.text(r));
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Bad> {
-        let (head, rest) = self.0.split_at_checked(n).ok_or("more bytes in a header")?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
-        let mut out = [0; N];
-        out.copy_from_slice(self.take(N)?);
-        Ok(out)
-    }
-
-    fn u8(&mut self) -> Result<u8, Bad> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn u32(&mut self) -> Result<u32, Bad> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64, Bad> {
-        self.array().map(u64::from_le_bytes)
-    }
-
-    fn text(&mut self) -> Result<Box<str>, Bad> {
-        let len = u16::from_le_bytes(self.array()?);
-        let text = std::str::from_utf8(self.take(len.into())?).map_err(|_| "text in UTF-8")?;
-        Ok(text.into())
-    }
-
-    fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, Bad>,
-    ) -> Result<Vec<T>, Bad> {
-        let count = self.u32()? as usize;
-        // An item has at least one byte, so the count cannot exceed them.
-        if count > self.0.len() {
-            return Err("a list no longer than its header");
-        }
-        (0..count).map(|_| item(self)).collect()
-    }
-
-    fn settled(&mut self) -> Result<Vec<(u32, Settled)>, Bad> {
-        self.list(|r| {
-            let index = r.u32()?;
-            match r.u8()? {
-                1 => Ok((index, Settled::Delivered)),
-                2 => Ok((index, Settled::Failed)),
-                _ => Err("a known outcome"),
-            }
-        })
-    }
-
-    fn tell(&mut self) -> Result<Tell, Bad> {
-        Ok(Tell {
-            peer: self.text()?,
-            acknowledged: self.u8()? != 0,
-        })
-    }
-
-    fn database(&mut self) -> Result<DatabaseId, Bad> {
-        self.array().map(|b| DatabaseId(u128::from_be_bytes(b)))
-    }
-
-    fn key(&mut self) -> Result<CopyKey, Bad> {
-        Ok(CopyKey {
-            database: self.database()?,
-            sequence: self.u64()?,
-        })
-    }
-
-    fn envelope(&mut self) -> Result<Envelope, Bad> {
-        Ok(Envelope {
-            flags: self.u8()?,
-            sender: self.text()?,
-            recipients: self.list(Reader::text)?,
-        })
     }
 }
 

@@ -536,3 +536,20 @@ fn a_peer_with_another_key_gets_and_gives_nothing() {
     assert!(world.view(1).shadows.is_empty());
     assert!(world.count(0, EventKind::PeerRefused) > 0);
 }
+
+#[test]
+fn a_holder_that_lost_its_store_is_replaced() {
+    let mut world = stalled(3);
+    assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+    let q = holder(&world);
+    world.wipe(q);
+    world.run(Duration::from_secs(60));
+    world.start(q);
+    world.until("another copy", POLL * 2, |w| {
+        (1..3).map(|n| w.view(n).shadows.len()).sum::<usize>() == 1
+    });
+    world.wipe(0);
+    open(&mut world);
+    world.run(TAKEOVER + POLL * 2);
+    assert_eq!(world.taken("m1", "a@x"), 1);
+}

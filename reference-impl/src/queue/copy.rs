@@ -4,6 +4,10 @@
 //! loaded first and in turn among equals; `max-retries-for-local-site-shadow`
 //! is the total number of attempts, as documented. Peers that could not be
 //! reached lately come last.
+//!
+//! Documents do not say what becomes of a message whose copy is lost with its
+//! holder. Here the primary has another one made as soon as the holder shows
+//! up with a new database.
 
 use super::message::{CopyState, Message, Phase};
 use super::{Host, PeerId, Queue, Timer};
@@ -123,7 +127,7 @@ impl Queue {
             return;
         };
         message.add_holder(attempt.peer, false);
-        if attempt.number > 1 || message.taken_from.is_some() {
+        if attempt.number > 1 || message.phase == Phase::Active {
             self.record_holder(attempt.sequence, attempt.peer);
         }
     }
@@ -196,6 +200,31 @@ impl Queue {
     fn attempt_over(&mut self, peer: PeerId) {
         let entry = &mut self.peers[peer];
         entry.copying = entry.copying.saturating_sub(1);
+    }
+
+    /// A peer lost its database, and with it every copy it held for us:
+    /// messages that are still here are made redundant again.
+    pub(crate) fn holder_lost(&mut self, peer: PeerId) {
+        let mut bare = Vec::new();
+        for (sequence, message) in &mut self.messages {
+            let held = message.holders.len();
+            message
+                .holders
+                .retain(|h| h.peer != peer || !h.acknowledged);
+            let over = !matches!(message.phase, Phase::Pending | Phase::Active);
+            if message.holders.len() < held && message.unshadowed() && !over {
+                bare.push(*sequence);
+            }
+        }
+        for sequence in bare {
+            if let Some(message) = self.messages.get_mut(&sequence)
+                && message.copy == CopyState::Made
+            {
+                message.copy = CopyState::Failed;
+                message.asked.clear();
+                self.copy_again(sequence);
+            }
+        }
     }
 
     /// Starts the next attempt of a message that has none under way.

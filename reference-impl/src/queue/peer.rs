@@ -145,6 +145,7 @@ impl Queue {
             let name = entry.name.to_string();
             let detail = format!("now {database}");
             self.log(EventKind::DatabaseChanged, None, "", &name, detail);
+            self.holder_lost(peer);
         }
         self.take_over_foreign(peer);
         self.arm_peer(peer);

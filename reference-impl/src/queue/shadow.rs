@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 
-use super::message::boot_of;
+use super::message::{CopyState, boot_of};
 use super::{Action, PeerId, Queue, Waiter};
 use crate::event::EventKind;
 use crate::io::ConnId;
@@ -247,6 +247,9 @@ impl Queue {
             if let Some(message) = self.messages.get_mut(sequence) {
                 let noted = message.holders.iter().any(|h| h.peer == peer);
                 message.add_holder(peer, true);
+                if message.copy == CopyState::Failed {
+                    message.copy = CopyState::Made;
+                }
                 if !noted {
                     self.record_holder(*sequence, peer);
                 }

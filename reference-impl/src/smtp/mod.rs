@@ -9,6 +9,7 @@ mod private;
 mod query;
 mod reply;
 mod server;
+mod transaction;
 
 pub(crate) use client::Client;
 pub(crate) use link::{Close, Link};

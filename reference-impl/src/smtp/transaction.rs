@@ -1,0 +1,366 @@
+//! One transaction of a client session: a delivery, or a copy for a peer.
+
+use std::collections::VecDeque;
+
+use super::client::{Client, State};
+use super::data;
+use super::link::Close;
+use super::reply::Reply;
+use crate::queue::{Attempt, Outcome, Queue};
+use crate::record::{EIGHT_BIT, UTF8};
+
+/// What a reply is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Request,
+    Mail,
+    Rcpt(usize),
+    Data,
+}
+
+/// What is being sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Job {
+    Deliver { sequence: u64, leg: usize },
+    Copy(Attempt),
+}
+
+/// One transaction.
+#[derive(Debug)]
+pub(super) struct Transaction {
+    pub(super) job: Job,
+    /// Recipients (by index) and what is known of each.
+    recipients: Vec<(u32, Option<Outcome>)>,
+    /// Replies that are due, in order.
+    due: VecDeque<Step>,
+    /// Steps not sent yet: only without PIPELINING.
+    unsent: VecDeque<Step>,
+    /// An error that stands for the whole transaction.
+    error: Option<(Box<str>, bool)>,
+    mail_ok: bool,
+    /// The content is out; its reply is due.
+    pub(super) sent: bool,
+}
+
+impl Client {
+    /// Begins a delivery; the session stays idle when it ends at once.
+    pub(super) fn deliver(&mut self, sequence: u64, leg: usize, queue: &mut Queue) {
+        let Some(message) = queue.messages.get(&sequence) else {
+            return;
+        };
+        let recipients = message.legs[leg]
+            .recipients
+            .iter()
+            .filter(|at| message.waits(**at))
+            .map(|at| (*at, None))
+            .collect();
+        let flags = message.envelope.flags;
+        let size = (message.trace.len() + message.body.len()) as u64;
+        let mut transaction = Transaction {
+            job: Job::Deliver { sequence, leg },
+            recipients,
+            due: VecDeque::new(),
+            unsent: VecDeque::new(),
+            error: None,
+            mail_ok: false,
+            sent: false,
+        };
+        let impossible = if flags & EIGHT_BIT != 0 && !self.offers.eight_bit {
+            Some("554 5.6.3 The next hop takes no 8-bit content")
+        } else if flags & UTF8 != 0 && !self.offers.utf8 {
+            Some("553 5.6.7 The next hop takes no SMTPUTF8")
+        } else if self
+            .offers
+            .size
+            .flatten()
+            .is_some_and(|limit| limit > 0 && size > limit)
+        {
+            Some("552 5.3.4 The next hop takes no message of this size")
+        } else {
+            None
+        };
+        if let Some(why) = impossible {
+            transaction.error = Some((why.into(), true));
+            return self.report(transaction, why, false, queue);
+        }
+        self.begin(transaction, queue);
+    }
+
+    pub(super) fn copy(&mut self, attempt: Attempt, queue: &mut Queue) {
+        if self.peer.is_none() {
+            return queue.copy_failed(attempt, "the server there is no peer", false);
+        }
+        let Some(message) = queue.messages.get(&attempt.sequence) else {
+            return;
+        };
+        let count = message.envelope.recipients.len() as u32;
+        let transaction = Transaction {
+            job: Job::Copy(attempt),
+            recipients: (0..count).map(|at| (at, None)).collect(),
+            due: VecDeque::new(),
+            unsent: VecDeque::new(),
+            error: None,
+            mail_ok: false,
+            sent: false,
+        };
+        self.begin(transaction, queue);
+    }
+
+    fn begin(&mut self, mut transaction: Transaction, queue: &mut Queue) {
+        let steps = &mut transaction.unsent;
+        if matches!(transaction.job, Job::Copy(_)) {
+            steps.push_back(Step::Request);
+        }
+        steps.push_back(Step::Mail);
+        steps.extend((0..transaction.recipients.len()).map(Step::Rcpt));
+        steps.push_back(Step::Data);
+        self.advance(&mut transaction, queue);
+        self.state = State::Transaction(Box::new(transaction));
+        self.patience(queue);
+    }
+
+    /// Sends the next step, or all of them where that is allowed.
+    fn advance(&mut self, transaction: &mut Transaction, queue: &Queue) {
+        while let Some(step) = transaction.unsent.pop_front() {
+            self.send(transaction, step, queue);
+            transaction.due.push_back(step);
+            if !self.offers.pipelining {
+                break;
+            }
+        }
+    }
+
+    fn send(&mut self, transaction: &Transaction, step: Step, queue: &Queue) {
+        let out = &mut self.link.out;
+        if out.capacity() == 0 {
+            out.reserve(256);
+        }
+        let sequence = transaction.job.sequence();
+        let Some(message) = queue.messages.get(&sequence) else {
+            return;
+        };
+        let envelope = &message.envelope;
+        match step {
+            Step::Request => {
+                let line = format!("XSHADOWREQUEST {sequence:x} {}\r\n", message.arrival);
+                out.extend_from_slice(line.as_bytes());
+            }
+            Step::Mail => {
+                out.extend_from_slice(b"MAIL FROM:<");
+                out.extend_from_slice(envelope.sender.as_bytes());
+                out.push(b'>');
+                if self.offers.size.is_some() {
+                    let size = message.trace.len() + message.body.len();
+                    out.extend_from_slice(b" SIZE=");
+                    push_number(out, size);
+                }
+                if envelope.flags & EIGHT_BIT != 0 && self.offers.eight_bit {
+                    out.extend_from_slice(b" BODY=8BITMIME");
+                }
+                if envelope.flags & UTF8 != 0 && self.offers.utf8 {
+                    out.extend_from_slice(b" SMTPUTF8");
+                }
+                out.extend_from_slice(b"\r\n");
+            }
+            Step::Rcpt(at) => {
+                let index = transaction.recipients[at].0 as usize;
+                out.extend_from_slice(b"RCPT TO:<");
+                out.extend_from_slice(envelope.recipients[index].as_bytes());
+                out.extend_from_slice(b">\r\n");
+            }
+            Step::Data => out.extend_from_slice(b"DATA\r\n"),
+        }
+    }
+
+    pub(super) fn transaction_reply(&mut self, reply: &Reply<'_>, queue: &mut Queue) {
+        if reply.code == 421 {
+            // The server is leaving; this transaction is over, others are not
+            // concerned.
+            return self.lost(&reply.summary(), Close::Shutdown, queue);
+        }
+        let State::Transaction(mut transaction) = std::mem::replace(&mut self.state, State::Idle)
+        else {
+            return;
+        };
+        let Some(step) = transaction.due.pop_front() else {
+            // The reply to the content.
+            return self.finish(*transaction, reply, queue);
+        };
+        let error = || (Box::from(reply.summary()), reply.permanent());
+        match step {
+            Step::Request if !reply.positive() => transaction.error = Some(error()),
+            Step::Mail if reply.positive() => transaction.mail_ok = true,
+            Step::Mail => {
+                transaction.error.get_or_insert_with(error);
+            }
+            // Where MAIL failed, what is said of recipients means nothing.
+            Step::Rcpt(_) if transaction.error.is_some() => {}
+            Step::Rcpt(at) if !reply.positive() => {
+                // 552 to RCPT means too many recipients (RFC 5321 4.5.3.1.10).
+                let permanent = reply.permanent() && reply.code != 552;
+                let why = Box::from(reply.summary());
+                transaction.recipients[at].1 = Some(if permanent {
+                    Outcome::Failed(why)
+                } else {
+                    Outcome::Deferred(why)
+                });
+            }
+            Step::Data if reply.code == 354 => return self.content(transaction, queue),
+            Step::Data => {
+                if transaction.any_accepted() {
+                    transaction.error.get_or_insert_with(error);
+                }
+                return self.abandon(*transaction, queue);
+            }
+            Step::Request | Step::Rcpt(_) => {}
+        }
+        let hopeless = transaction.error.is_some()
+            || (transaction.unsent.front() == Some(&Step::Data) && !transaction.any_accepted());
+        if hopeless && transaction.due.is_empty() {
+            return self.abandon(*transaction, queue);
+        }
+        self.advance(&mut transaction, queue);
+        self.state = State::Transaction(transaction);
+        self.patience(queue);
+    }
+
+    /// The transaction ends before its content: what is known is reported,
+    /// and the server forgets the rest.
+    fn abandon(&mut self, transaction: Transaction, queue: &mut Queue) {
+        let open = transaction.mail_ok;
+        self.report(transaction, "no recipient was accepted", false, queue);
+        if open {
+            self.link.write("RSET\r\n");
+            self.state = State::Reset;
+            self.patience(queue);
+        } else {
+            self.next(queue);
+        }
+    }
+
+    /// 354: the content goes out; only its end where nobody would get it.
+    fn content(&mut self, mut transaction: Box<Transaction>, queue: &mut Queue) {
+        let copy = matches!(transaction.job, Job::Copy(_));
+        let all = transaction.recipients.iter().all(|(_, o)| o.is_none());
+        let wanted = transaction.error.is_none()
+            && transaction.mail_ok
+            && if copy {
+                all
+            } else {
+                transaction.any_accepted()
+            };
+        let sequence = transaction.job.sequence();
+        if !wanted {
+            transaction
+                .error
+                .get_or_insert_with(|| ("451 4.5.0 Out of step".into(), false));
+            self.link.write(".\r\n");
+        } else {
+            if let Job::Copy(attempt) = transaction.job {
+                queue.copy_leaves(attempt);
+            }
+            if let Some(message) = queue.messages.get(&sequence) {
+                data::stuff_part(&message.trace, &mut self.link.out);
+                data::stuff(&message.body, &mut self.link.out);
+            }
+            transaction.sent = true;
+        }
+        self.state = State::Transaction(transaction);
+        self.patience(queue);
+    }
+
+    /// The reply to the content.
+    fn finish(&mut self, mut transaction: Transaction, reply: &Reply<'_>, queue: &mut Queue) {
+        if transaction.sent {
+            for (_, outcome) in &mut transaction.recipients {
+                if outcome.is_none() {
+                    let why = || Box::from(reply.summary());
+                    *outcome = Some(match reply.code {
+                        200..300 => Outcome::Delivered,
+                        500.. => Outcome::Failed(why()),
+                        _ => Outcome::Deferred(why()),
+                    });
+                }
+            }
+        }
+        // With the content sent every recipient has its outcome by now.
+        self.report(transaction, "out of step", false, queue);
+        self.next(queue);
+    }
+
+    /// Tells the queue how a transaction ended; `maybe` when the server may
+    /// have taken the content all the same.
+    pub(super) fn report(
+        &mut self,
+        transaction: Transaction,
+        why: &str,
+        maybe: bool,
+        queue: &mut Queue,
+    ) {
+        let (why, permanent) = match &transaction.error {
+            Some((why, permanent)) => (why.as_ref(), *permanent),
+            None => (why, false),
+        };
+        match transaction.job {
+            Job::Copy(attempt) => {
+                let all = transaction
+                    .recipients
+                    .iter()
+                    .all(|(_, o)| *o == Some(Outcome::Delivered));
+                if all && transaction.error.is_none() {
+                    queue.copy_made(attempt);
+                } else {
+                    queue.copy_failed(attempt, why, maybe);
+                }
+            }
+            Job::Deliver { sequence, leg } => {
+                let outcomes = transaction
+                    .recipients
+                    .into_iter()
+                    .map(|(at, outcome)| {
+                        let rest = || {
+                            if permanent {
+                                Outcome::Failed(why.into())
+                            } else {
+                                Outcome::Deferred(why.into())
+                            }
+                        };
+                        (at, outcome.unwrap_or_else(rest))
+                    })
+                    .collect();
+                queue.attempted(sequence, leg, &self.name, outcomes);
+            }
+        }
+    }
+}
+
+impl Job {
+    fn sequence(self) -> u64 {
+        match self {
+            Self::Deliver { sequence, .. } => sequence,
+            Self::Copy(attempt) => attempt.sequence,
+        }
+    }
+}
+
+impl Transaction {
+    /// Whether a recipient is not refused yet.
+    fn any_accepted(&self) -> bool {
+        self.recipients.iter().any(|(_, outcome)| outcome.is_none())
+    }
+}
+
+/// Appends a number in decimal digits.
+fn push_number(out: &mut Vec<u8>, mut number: usize) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
