@@ -108,7 +108,7 @@ pub(crate) struct RunArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// Keep the nodes' stores and scratch files in the run directory
+    /// Keep the temporary directories with the nodes' stores; `gc` removes them
     #[arg(long)]
     pub(crate) keep: bool,
     /// Only pretend to inject the fault of this step, counted from 0: the

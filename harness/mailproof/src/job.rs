@@ -36,7 +36,7 @@ pub struct Job {
     pub(crate) disarm: Vec<u32>,
     /// Where the run directory goes; made if it is not there.
     pub(crate) dir: PathBuf,
-    /// Whether the nodes' stores stay in the run directory.
+    /// Whether the temporary directory with the nodes' stores stays.
     pub(crate) keep: bool,
 }
 
@@ -99,6 +99,14 @@ impl Outcome {
                 }
                 Some(text)
             }
+            Became::Unrun { .. } => None,
+        }
+    }
+
+    /// The run's id, if it ran.
+    pub(crate) fn run(&self) -> Option<&str> {
+        match &self.0 {
+            Became::Judged(judged, ..) => Some(&judged.plan.run),
             Became::Unrun { .. } => None,
         }
     }

@@ -246,6 +246,14 @@ fn shown(context: &Context, interrupt: &Interrupt, job: &Job, name: &str) -> Out
         },
     );
     line.end(outcome.verdict(), outcome.reason());
+    if let Some(run) = outcome.run().filter(|_| job.keep) {
+        let kept = std::env::temp_dir().join(format!("mailproof-{run}"));
+        if kept.exists() {
+            context
+                .console
+                .say(&format!("kept     {name}  {}", kept.display()));
+        }
+    }
     outcome
 }
 
