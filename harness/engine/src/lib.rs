@@ -3,7 +3,7 @@
 pub mod link;
 pub mod mailbox;
 pub mod process;
-pub mod spool;
 pub mod sim;
+pub mod spool;
 pub mod topology;
 pub mod workload;

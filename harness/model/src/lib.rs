@@ -5,24 +5,24 @@
 //! writing files that the caller names. `check` reads a history and its plan
 //! and nothing else.
 
-pub mod diagnostic;
 pub mod bundle;
+pub mod claims;
+pub mod diagnostic;
+pub mod director;
+pub mod drive;
 pub mod event;
 pub mod history;
+pub mod judge;
+pub mod ledger;
 pub mod order;
 pub mod party;
 pub mod plan;
+pub mod planning;
+pub mod rng;
+pub mod rules;
 pub mod scenario;
-pub mod verdict;
 pub mod strict;
 pub mod suggest;
-pub mod director;
-pub mod drive;
-pub mod rng;
-pub mod workload;
-pub mod claims;
-pub mod judge;
-pub mod ledger;
 pub mod target;
-pub mod planning;
-pub mod rules;
+pub mod verdict;
+pub mod workload;

@@ -478,7 +478,9 @@ pub enum Level {
 
 /// A stretch of behaviour that a scenario exists to reach. A run that never
 /// got there proves nothing (INCONCLUSIVE).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Window {
     /// A node delivered mail that another node had accepted, after a fault.
