@@ -217,16 +217,19 @@ impl Director {
             return;
         };
         let fault = self.step as Fault;
-        let act = match step {
-            Step::Link(link) if link.on.is_none() => link.act.clone(),
-            _ => LinkAct::Hold,
+        // The hold that brings a node's fault to its point is no fault: it
+        // holds even if the fault is disarmed, so that nothing but the fault's
+        // own effect is missing then.
+        let (act, disarmed) = match step {
+            Step::Link(link) if link.on.is_none() => (link.act.clone(), self.disarmed(fault)),
+            _ => (LinkAct::Hold, false),
         };
         self.request(step, Some(point.link), out);
         out.push(Order::Arm {
             fault,
             point: point.clone(),
             act,
-            disarmed: self.disarmed(fault),
+            disarmed,
         });
         self.waiting = Some(Waiting::Armed);
     }
