@@ -91,6 +91,7 @@ fn main() {
                     events.push_back(Event::Committed(batch.id));
                 }
                 Output::Log(event) => drop(black_box(event)),
+                Output::Mark(mark) => drop(black_box(mark)),
                 _ => {}
             }
         }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use crate::event::NodeEvent;
+use crate::mark::Mark;
 use crate::store::{Batch, BatchId};
 
 /// The time of one input, on both clocks.
@@ -144,6 +145,8 @@ pub enum Output {
     WakeAt(u64),
     /// Something worth a line in the log.
     Log(NodeEvent),
+    /// A rare condition was reached. Drivers may ignore it.
+    Mark(Mark),
     /// The node cannot go on (its store can no longer promise anything). It
     /// ignores every further input; the caller ends the process.
     Fatal {

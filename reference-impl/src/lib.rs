@@ -14,6 +14,7 @@ pub mod driver;
 pub mod event;
 mod hex;
 mod io;
+pub mod mark;
 mod node;
 mod queue;
 mod record;

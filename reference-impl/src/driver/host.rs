@@ -177,6 +177,7 @@ impl Host {
                     look |= self.sleeping.is_none_or(|sleeping| at < sleeping);
                 }
                 Output::Log(event) => self.journal.write(&event),
+                Output::Mark(_) => {}
                 Output::Fatal { reason } => {
                     self.fatal = Some(reason);
                     look = true;

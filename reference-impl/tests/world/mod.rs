@@ -353,6 +353,7 @@ impl World {
                     self.schedule(at.max(self.now), Event::Wake { node: n, life, at });
                 }
                 Output::Log(event) => self.nodes[n].events.push(event),
+                Output::Mark(_) => {}
                 Output::Fatal { reason } => self.nodes[n].fatal = Some(reason),
             }
         }

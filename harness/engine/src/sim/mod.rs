@@ -25,8 +25,10 @@ mod random_tests;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub(crate) use list::rows;
+pub use trial::{Trial, TrialOptions, trial};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -43,6 +45,7 @@ use mailproof_model::rng::Rng;
 use mailproof_model::target::TargetFile;
 use mailproof_node::Output;
 use mailproof_node::event::NodeEvent;
+use mailproof_node::mark::Mark;
 
 use crate::link::{LinkContext, LinkCore, LinkOutput, Side};
 use crate::mailbox::MailboxOutput;
@@ -158,6 +161,8 @@ pub struct SimWorld<W: Sink> {
 
     /// Who reads the nodes' logs.
     log: Option<LogSink>,
+    /// How often the nodes reached their rare conditions.
+    marks: BTreeMap<Mark, u64>,
 
     // Kept for their storage.
     link_out: Vec<LinkOutput>,
@@ -202,6 +207,7 @@ impl<W: Sink> SimWorld<W> {
             sessions,
             wires: Vec::new(),
             log: None,
+            marks: BTreeMap::new(),
             link_out: Vec::new(),
             node_out: Vec::new(),
             mailbox_out: Vec::new(),
@@ -215,6 +221,13 @@ impl<W: Sink> SimWorld<W> {
     /// says of itself and never stands in the history.
     pub fn log_to(&mut self, sink: LogSink) {
         self.log = Some(sink);
+    }
+
+    /// How often the nodes say that they reached each of their rare
+    /// conditions.
+    #[must_use]
+    pub fn marks(&self) -> &BTreeMap<Mark, u64> {
+        &self.marks
     }
 
     /// Ends the history.

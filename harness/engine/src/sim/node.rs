@@ -305,6 +305,7 @@ impl<W: Sink> SimWorld<W> {
                 Output::Dial { conn, to } => self.node_dials(node, conn, to),
                 Output::Commit { batch } => self.commit(node, batch),
                 Output::WakeAt(at) => self.wake_at(node, at),
+                Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
                 Output::Log(event) => {
                     let (at, party) = (self.clock.now(), self.nodes[node].party);
                     if let Some(log) = &mut self.log {

@@ -12,7 +12,7 @@ use super::*;
 
 const REFERENCE: &str = include_str!("../../../../fixtures/targets/reference.toml");
 
-fn plan(text: &str, seed: u64) -> (Plan, TargetFile) {
+pub(super) fn plan(text: &str, seed: u64) -> (Plan, TargetFile) {
     let text = format!("id = \"sim/test\"\ntitle = \"a test\"\n{text}");
     let scenario = scenario::parse("test.toml", &text).unwrap();
     let target = target::parse("reference.toml", REFERENCE).unwrap();

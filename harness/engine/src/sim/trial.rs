@@ -1,0 +1,119 @@
+//! A whole run in memory: simulated, folded and judged, with nothing written
+//! to any disk. Searches (campaigns, sweeps, shrinking) are made of these.
+
+use std::collections::BTreeMap;
+
+use mailproof_model::director::Director;
+use mailproof_model::drive::drive;
+use mailproof_model::event::{At, Event};
+use mailproof_model::history::{Durability, Seal, Writer};
+use mailproof_model::judge::{Ending, from_ledger};
+use mailproof_model::ledger::Ledger;
+use mailproof_model::plan::Plan;
+use mailproof_model::target::TargetFile;
+use mailproof_model::verdict::Judgement;
+use mailproof_node::mark::Mark;
+
+use super::{SimError, SimWorld};
+
+/// What a trial keeps beside its judgement.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrialOptions {
+    /// The history, as its file would be.
+    pub history: bool,
+}
+
+/// A run in memory that came to its end.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// What it amounts to, judged as a stored run would be.
+    pub judgement: Judgement,
+    /// The seal of its history: the same plan has the same.
+    pub seal: Seal,
+    /// The history, when it was asked for; empty otherwise.
+    pub history: Vec<u8>,
+    /// Virtual time at its end, in nanoseconds.
+    pub lasted: At,
+    /// How often the nodes reached each of their rare conditions.
+    pub marks: BTreeMap<Mark, u64>,
+}
+
+/// Runs a plan to its end in memory and judges it.
+///
+/// # Errors
+/// [`SimError`]: the plan cannot be simulated, or the harness failed.
+pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<Trial, SimError> {
+    let mut history = Vec::new();
+    let mut ledger = Ledger::new(plan.scenario.workload.messages);
+    let sink = Kept {
+        bytes: &mut history,
+        keep: options.history,
+    };
+    let writer = Writer::create(sink, plan, Durability::Buffered)?;
+    let mut world = SimWorld::new(plan.clone(), target, writer)?;
+    let mut director = Director::new(plan.clone())?;
+    drive(&mut world, &mut director, &mut |event: &Event| {
+        ledger.fold(event);
+    })?;
+    let lasted = mailproof_model::order::World::now(&world);
+    let seal = world.seal()?;
+    let marks = std::mem::take(&mut world.marks);
+    drop(world);
+    Ok(Trial {
+        judgement: from_ledger(plan, &ledger, &Ending::Sealed),
+        seal,
+        history,
+        lasted,
+        marks,
+    })
+}
+
+/// Keeps what is written to it, or only takes it.
+struct Kept<'a> {
+    bytes: &'a mut Vec<u8>,
+    keep: bool,
+}
+
+impl std::io::Write for Kept<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.keep {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl mailproof_model::history::Sink for Kept<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use mailproof_model::verdict::Verdict;
+
+    use super::super::tests::plan;
+    use super::*;
+
+    #[test]
+    fn a_trial_is_judged_as_its_history_is() {
+        let (plan, target) = plan(
+            "[workload]\nmessages = 20\n[[step]]\ncrash = { node = 'n1', at = '30% accepted' }",
+            5,
+        );
+        let kept = trial(&plan, &target, TrialOptions { history: true }).unwrap();
+        let bare = trial(&plan, &target, TrialOptions::default()).unwrap();
+        assert_eq!(kept.judgement.verdict, Verdict::Pass);
+        assert_eq!(kept.judgement, bare.judgement);
+        assert_eq!(kept.seal, bare.seal);
+        assert!(bare.history.is_empty());
+        let mut reader = mailproof_model::history::Reader::new(&kept.history[..]).unwrap();
+        let mut events = Vec::new();
+        while let Some(event) = reader.next_event().unwrap() {
+            events.push(event);
+        }
+        let again = mailproof_model::judge::judge(&plan, &events, &Ending::Sealed);
+        assert_eq!(again, kept.judgement);
+    }
+}
