@@ -1,0 +1,217 @@
+//! Faults on links: that somebody but the injector noticed, and that mail was
+//! passing.
+
+use super::Proof;
+use crate::event::{At, Conn, Shut};
+use crate::ledger::{Fired, Hop, Ledger, Mark, Wire};
+use crate::party::{Link, Party, Witness};
+use crate::plan::Plan;
+use crate::scenario::LinkAct;
+use crate::verdict::EvidenceKind;
+
+pub(super) fn held(ledger: &Ledger, fault: u32) -> Option<(Link, Mark)> {
+    ledger.wires.iter().find_map(|(l, w)| {
+        w.held
+            .iter()
+            .find(|h| h.fault == fault)
+            .map(|h| (*l, h.since))
+    })
+}
+
+pub(super) fn on_link(
+    proof: &mut Proof,
+    plan: &Plan,
+    ledger: &Ledger,
+    label: &str,
+    act: &LinkAct,
+    fired: Fired,
+) {
+    let Some(link) = fired.link else {
+        proof.lack(format!("{label} names no link"));
+        return;
+    };
+    let empty = Wire::default();
+    let wire = ledger.wires.get(&link).unwrap_or(&empty);
+    let effect: Option<(Witness, Mark, String)> = match act {
+        LinkAct::Refuse => wire
+            .refused
+            .iter()
+            .find(|m| m.id > fired.mark.id)
+            .map(|m| (Witness::Link(link), *m, format!("{link} refused a dial"))),
+        LinkAct::Hold => wire
+            .held
+            .iter()
+            .find(|h| h.since.id >= fired.mark.id)
+            .map(|h| (Witness::Link(link), h.since, format!("{link} stood still"))),
+        LinkAct::Delay(span) => span
+            .resolve(&plan.times)
+            .ok()
+            .and_then(|ns| delayed(ledger, link, fired, ns)),
+        LinkAct::LoseReply
+        | LinkAct::Answer(_)
+        | LinkAct::Reset
+        | LinkAct::HalfClose
+        | LinkAct::CutAt(_)
+        | LinkAct::Blackhole => unanswered(ledger, link, act, fired)
+            .or_else(|| resent(ledger, link, fired))
+            .or_else(|| {
+                let conn = fired.conn?;
+                wire.ended
+                    .iter()
+                    .find(|e| e.conn == conn && e.mark.id > fired.mark.id && e.how != Shut::Fin)
+                    .map(|e| {
+                        (
+                            Witness::Link(link),
+                            e.mark,
+                            format!("connection {conn} on {link} broke off"),
+                        )
+                    })
+            }),
+    };
+    match effect {
+        Some((witness, mark, text)) => proof.add(
+            EvidenceKind::FaultEffect,
+            witness,
+            mark,
+            format!("{label}: {text}"),
+        ),
+        None => proof.lack(format!("{label}: nothing but the injector noticed it")),
+    }
+    match transaction(ledger, link, fired) {
+        Some((mark, msg)) => proof.add(
+            EvidenceKind::InFlight,
+            Witness::Link(link),
+            mark,
+            format!("{label}: message {msg} was passing {link}"),
+        ),
+        None => {
+            if let Some((witness, mark, msg)) = attempt_open(ledger, link, fired.mark.at) {
+                proof.add(
+                    EvidenceKind::InFlight,
+                    witness,
+                    mark,
+                    format!("{label}: message {msg} was being handed over on {link}"),
+                );
+            } else {
+                proof.lack(format!("{label}: no mail was passing {link}"));
+            }
+        }
+    }
+}
+
+/// A transaction after the fault took at least as long as the delay.
+fn delayed(ledger: &Ledger, link: Link, fired: Fired, ns: u64) -> Option<(Witness, Mark, String)> {
+    ledger.mails.iter().find_map(|mail| {
+        let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+        tried
+            .chain(&mail.hops)
+            .filter(|h| h.link == link && h.dot.id > fired.mark.id)
+            .flat_map(|h| h.answers.iter().map(move |a| (h, a)))
+            .find(|(h, a)| a.mark.at.saturating_sub(h.dot.at) >= ns)
+            .map(|(_, a)| {
+                (
+                    Witness::Link(link),
+                    a.mark,
+                    format!("a reply on {link} took as long as the delay"),
+                )
+            })
+    })
+}
+
+/// The transaction that a fault on a connection hit.
+fn transaction(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Mark, u32)> {
+    let on = |h: &Hop| {
+        h.link == link && fired.conn.is_none_or(|c| c == h.conn) && h.dot.id < fired.mark.id
+    };
+    (0u32..)
+        .zip(&ledger.mails)
+        .flat_map(|(msg, mail)| {
+            let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+            tried
+                .chain(&mail.hops)
+                .filter(|h| on(h))
+                .map(move |h| (h.dot, msg))
+        })
+        .max()
+}
+
+fn attempt_open(ledger: &Ledger, link: Link, at: At) -> Option<(Witness, Mark, u32)> {
+    if link.from != Party::Client {
+        return None;
+    }
+    (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
+        mail.tries
+            .iter()
+            .find(|t| {
+                t.node == link.to
+                    && t.begun.at <= at
+                    && t.outcome.as_ref().is_none_or(|o| o.mark.at >= at)
+            })
+            .map(|t| (Witness::Client, t.begun, msg))
+    })
+}
+
+/// The sender did not get the reply that it was waiting for.
+fn unanswered(
+    ledger: &Ledger,
+    link: Link,
+    act: &LinkAct,
+    fired: Fired,
+) -> Option<(Witness, Mark, String)> {
+    if link.from != Party::Client {
+        return None;
+    }
+    (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
+        let hit = |conn: Conn| fired.conn.is_none_or(|c| c == conn);
+        mail.tries
+            .iter()
+            .filter(|t| t.node == link.to)
+            .filter(|t| t.hop.as_ref().is_none_or(|h| hit(h.conn)))
+            .filter(|t| t.begun.id < fired.mark.id)
+            .find_map(|t| {
+                let o = t.outcome.as_ref()?;
+                // A refusal is an answer; only the link's own is an effect.
+                let refused = o.rcpts.iter().all(|c| matches!(c / 100, 4 | 5));
+                let got = if matches!(act, LinkAct::Answer(_)) {
+                    o.end.iter().any(|c| c / 100 == 2)
+                } else {
+                    refused || o.end.iter().any(|c| *c != 0)
+                };
+                let short = o.mark.id > fired.mark.id && !got;
+                short.then(|| {
+                    (
+                        Witness::Client,
+                        o.mark,
+                        format!(
+                            "the sender got no 2yz to message {msg}, attempt {}",
+                            t.attempt
+                        ),
+                    )
+                })
+            })
+    })
+}
+
+/// A node handed the message over once more: it did not learn of the first
+/// time.
+fn resent(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Witness, Mark, String)> {
+    let conn = fired.conn?;
+    (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
+        mail.hops
+            .iter()
+            .any(|h| h.link == link && h.conn == conn)
+            .then(|| {
+                mail.hops.iter().find(|h| {
+                    h.link.from == link.from && h.conn != conn && h.dot.id > fired.mark.id
+                })
+            })
+            .flatten()
+            .map(|h| {
+                (
+                    Witness::Link(h.link),
+                    h.dot,
+                    format!("{} handed message {msg} over again", link.from),
+                )
+            })
+    })
+}

@@ -1,0 +1,51 @@
+//! A link: what it saw besides mail.
+
+use super::Mark;
+use crate::event::{Conn, Shut};
+use crate::party::Party;
+
+/// The end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// When.
+    pub mark: Mark,
+    /// Which connection.
+    pub conn: Conn,
+    /// How.
+    pub how: Shut,
+    /// Who ended it.
+    pub from: Option<Party>,
+}
+
+/// A link that stood still at a point.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Which fault held it.
+    pub fault: u32,
+    /// Which connection.
+    pub conn: Conn,
+    /// Since when.
+    pub since: Mark,
+    /// Until when; `None`: to the end.
+    pub until: Option<Mark>,
+}
+
+/// What one link saw besides mail.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// Connections that were opened.
+    pub opened: Vec<(Mark, Conn)>,
+    /// Dials that failed.
+    pub refused: Vec<Mark>,
+    /// Connections that ended.
+    pub ended: Vec<End>,
+    /// Completed exchanges: a reply stood at the link.
+    pub exchanges: Vec<Mark>,
+    /// Those of them that carried no mail: the dialling side asked something
+    /// and was answered.
+    pub asked: Vec<Mark>,
+    /// It stood held.
+    pub held: Vec<Held>,
+    /// At some time it could not be read.
+    pub opaque: bool,
+}
