@@ -281,6 +281,7 @@ impl LinkCore {
             // A phase that the link tells: everything before it was passed.
             if let Some((phase, end)) = work.phase.take() {
                 self.pass_until(conn, c, &mut work, end, out);
+                self.passed(phase);
                 if let Some(armed) = self.match_armed(phase) {
                     match self.fire(conn, c, &mut work, phase, armed, (end, end), out) {
                         Then::GoOn => {}
@@ -301,7 +302,9 @@ impl LinkCore {
             note::point(self.link, &self.context, conn, c, &point, out);
             let (start, end) = (point.start.max(work.passed), point.end);
             if let Some(phase) = point.phase() {
-                if let Some(passed) = phase.passed().filter(|p| self.is_armed(*p)) {
+                self.passed(phase);
+                let told = |p: &Phase| self.passages.is_some() || self.is_armed(*p);
+                if let Some(passed) = phase.passed().filter(told) {
                     work.phase = Some((passed, end));
                 }
                 if let Some(armed) = self.match_armed(phase) {

@@ -144,6 +144,9 @@ pub struct LinkCore {
     whole: Whole,
     conns: BTreeMap<Conn, Connection>,
     points: Vec<observer::Point>,
+    /// The phases that passed since they were last asked for, in their order,
+    /// if anybody asks.
+    passages: Option<Vec<Phase>>,
 }
 
 /// What is in force for every connection of the link.
@@ -183,6 +186,27 @@ impl LinkCore {
             whole: Whole::default(),
             conns: BTreeMap::new(),
             points: Vec::new(),
+            passages: None,
+        }
+    }
+
+    /// Keeps the phases that pass from now on for [`Self::take_passages`].
+    pub fn keep_passages(&mut self) {
+        self.passages.get_or_insert_default();
+    }
+
+    /// The phases that passed since the last call, over all connections:
+    /// exactly those that an act could have been armed at.
+    pub fn take_passages(&mut self) -> Vec<Phase> {
+        self.passages
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    fn passed(&mut self, phase: Phase) {
+        if let Some(passages) = &mut self.passages {
+            passages.push(phase);
         }
     }
 
@@ -249,6 +273,10 @@ impl LinkCore {
             for point in self.points.drain(..) {
                 c.count(&point);
                 note::point(self.link, &self.context, conn, c, &point, out);
+                if let (Some(passages), Some(phase)) = (&mut self.passages, point.phase()) {
+                    passages.push(phase);
+                    passages.extend(phase.passed());
+                }
             }
             c.pass(conn, from.other(), data, delay, out);
             return;

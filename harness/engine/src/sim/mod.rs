@@ -46,6 +46,7 @@ use mailproof_model::target::TargetFile;
 use mailproof_node::Output;
 use mailproof_node::event::NodeEvent;
 use mailproof_node::mark::Mark;
+use mailproof_wire::Phase;
 
 use crate::link::{LinkContext, LinkCore, LinkOutput, Side};
 use crate::mailbox::MailboxOutput;
@@ -137,6 +138,19 @@ enum DialFault {
     TimedOut,
 }
 
+/// One passage of a phase on a link: a point at which a step could have acted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passage {
+    /// When, in nanoseconds.
+    pub at: At,
+    /// How many events the history held before it.
+    pub event: u64,
+    /// On which link.
+    pub link: Link,
+    /// Which phase.
+    pub phase: Phase,
+}
+
 /// Takes what nodes log: when, which node, what.
 pub type LogSink = Box<dyn FnMut(At, Party, &NodeEvent) + Send>;
 
@@ -163,6 +177,8 @@ pub struct SimWorld<W: Sink> {
     log: Option<LogSink>,
     /// How often the nodes reached their rare conditions.
     marks: BTreeMap<Mark, u64>,
+    /// The phases that passed on the links, if anybody asked.
+    passages: Option<Vec<Passage>>,
 
     // Kept for their storage.
     link_out: Vec<LinkOutput>,
@@ -208,6 +224,7 @@ impl<W: Sink> SimWorld<W> {
             wires: Vec::new(),
             log: None,
             marks: BTreeMap::new(),
+            passages: None,
             link_out: Vec::new(),
             node_out: Vec::new(),
             mailbox_out: Vec::new(),
@@ -228,6 +245,23 @@ impl<W: Sink> SimWorld<W> {
     #[must_use]
     pub fn marks(&self) -> &BTreeMap<Mark, u64> {
         &self.marks
+    }
+
+    /// Keeps every passage of a phase on a link from now on; without this
+    /// nothing is kept.
+    pub fn keep_passages(&mut self) {
+        self.passages.get_or_insert_default();
+        for link in &mut self.links {
+            link.keep_passages();
+        }
+    }
+
+    /// The passages kept so far, in their order.
+    pub fn take_passages(&mut self) -> Vec<Passage> {
+        self.passages
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
     }
 
     /// Ends the history.

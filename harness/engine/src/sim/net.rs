@@ -9,7 +9,7 @@ use mailproof_node::{ConnId, DialError, Input};
 
 use super::node::State;
 use super::settings::Settings;
-use super::{Coming, DialFault, SimWorld};
+use super::{Coming, DialFault, Passage, SimWorld};
 use crate::link::{LinkOutput, Side};
 use crate::mailbox::{MailboxCore, MailboxOutput};
 use crate::topology::{Addresses, Virtual};
@@ -116,6 +116,7 @@ impl<W: Sink> SimWorld<W> {
     /// Carries out what a link wants done.
     pub(super) fn link_outputs(&mut self, link: usize) {
         let by = self.links[link].link();
+        self.note_passages(link, by);
         let mut out = std::mem::take(&mut self.link_out);
         for output in out.drain(..) {
             match output {
@@ -148,6 +149,21 @@ impl<W: Sink> SimWorld<W> {
         }
         debug_assert!(self.link_out.is_empty(), "{by}");
         self.link_out = out;
+    }
+
+    /// Writes down which phases have passed on a link, if anybody asked.
+    fn note_passages(&mut self, link: usize, on: Link) {
+        let Some(passages) = &mut self.passages else {
+            return;
+        };
+        let (at, event) = (self.clock.now(), self.writer.events());
+        let phases = self.links[link].take_passages();
+        passages.extend(phases.into_iter().map(|phase| Passage {
+            at,
+            event,
+            link: on,
+            phase,
+        }));
     }
 
     fn pass(&mut self, conn: Conn, to: Side, mut bytes: Bytes, delay: u64) {

@@ -14,13 +14,15 @@ use mailproof_model::target::TargetFile;
 use mailproof_model::verdict::Judgement;
 use mailproof_node::mark::Mark;
 
-use super::{SimError, SimWorld};
+use super::{Passage, SimError, SimWorld};
 
 /// What a trial keeps beside its judgement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TrialOptions {
     /// The history, as its file would be.
     pub history: bool,
+    /// Every passage of a phase on a link.
+    pub passages: bool,
 }
 
 /// A run in memory that came to its end.
@@ -36,6 +38,8 @@ pub struct Trial {
     pub lasted: At,
     /// How often the nodes reached each of their rare conditions.
     pub marks: BTreeMap<Mark, u64>,
+    /// The passages of phases on links, when they were asked for.
+    pub passages: Vec<Passage>,
 }
 
 /// Runs a plan to its end in memory and judges it.
@@ -51,6 +55,9 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
     };
     let writer = Writer::create(sink, plan, Durability::Buffered)?;
     let mut world = SimWorld::new(plan.clone(), target, writer)?;
+    if options.passages {
+        world.keep_passages();
+    }
     let mut director = Director::new(plan.clone())?;
     drive(&mut world, &mut director, &mut |event: &Event| {
         ledger.fold(event);
@@ -58,6 +65,7 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
     let lasted = mailproof_model::order::World::now(&world);
     let seal = world.seal()?;
     let marks = std::mem::take(&mut world.marks);
+    let passages = world.take_passages();
     drop(world);
     Ok(Trial {
         judgement: from_ledger(plan, &ledger, &Ending::Sealed),
@@ -65,6 +73,7 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
         history,
         lasted,
         marks,
+        passages,
     })
 }
 
@@ -102,7 +111,15 @@ mod tests {
             "[workload]\nmessages = 20\n[[step]]\ncrash = { node = 'n1', at = '30% accepted' }",
             5,
         );
-        let kept = trial(&plan, &target, TrialOptions { history: true }).unwrap();
+        let kept = trial(
+            &plan,
+            &target,
+            TrialOptions {
+                history: true,
+                ..TrialOptions::default()
+            },
+        )
+        .unwrap();
         let bare = trial(&plan, &target, TrialOptions::default()).unwrap();
         assert_eq!(kept.judgement.verdict, Verdict::Pass);
         assert_eq!(kept.judgement, bare.judgement);
@@ -115,5 +132,47 @@ mod tests {
         }
         let again = mailproof_model::judge::judge(&plan, &events, &Ending::Sealed);
         assert_eq!(again, kept.judgement);
+    }
+    #[test]
+    fn every_passage_is_one_that_a_step_can_act_at() {
+        let workload = "[workload]\nmessages = 6\nsessions = 1\n";
+        let options = TrialOptions {
+            passages: true,
+            ..TrialOptions::default()
+        };
+        let (calm, target) = plan(workload, 5);
+        let recorded = trial(&calm, &target, options).unwrap();
+        let count = |link: &str, phase: &str| {
+            let on = |p: &&Passage| p.link.to_string() == link && p.phase.to_string() == phase;
+            recorded.passages.iter().filter(on).count()
+        };
+        for (link, phase) in [
+            ("client->n1", "connect"),
+            ("client->n1", "after-dot"),
+            ("client->n1", "end-reply"),
+        ] {
+            let there = count(link, phase);
+            assert!(there > 0, "{link} {phase}");
+            // The last passage is reached and the one after it is not.
+            for (nth, reached) in [(there, true), (there + 1, false)] {
+                let step = format!(
+                    "{workload}[[step]]\nlink = {{ at = {{ link = '{link}', phase = '{phase}', nth = {nth} }}, act = 'half-close' }}"
+                );
+                let (faulty, target) = plan(&step, 5);
+                let options = TrialOptions {
+                    history: true,
+                    ..TrialOptions::default()
+                };
+                let ran = trial(&faulty, &target, options).unwrap();
+                let text = String::from_utf8(ran.history).unwrap();
+                assert_eq!(text.contains("\"fired\""), reached, "{link} {phase} {nth}");
+            }
+        }
+        assert!(
+            trial(&calm, &target, TrialOptions::default())
+                .unwrap()
+                .passages
+                .is_empty()
+        );
     }
 }
