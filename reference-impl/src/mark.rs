@@ -4,36 +4,179 @@
 //! tells a campaign which corners its seeds have turned, and which they have
 //! not.
 
-/// A rare condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mark {
-    /// Copies of a primary were taken over because it was silent too long.
-    TakeoverBySilence,
-    /// Copies of a primary were taken over because its database ID changed.
-    TakeoverByDatabase,
-}
-
-impl Mark {
-    /// Every mark, in the order of reports.
-    pub const ALL: [Self; 2] = [Self::TakeoverBySilence, Self::TakeoverByDatabase];
-
-    /// Its name in reports.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TakeoverBySilence => "takeover-by-silence",
-            Self::TakeoverByDatabase => "takeover-by-database",
+/// Defines [`Mark`]: variant, name in reports, and what has happened.
+macro_rules! marks {
+    ($($variant:ident $name:literal $what:literal)*) => {
+        /// A rare condition.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mark {
+            $(#[doc = $what] $variant,)*
         }
-    }
 
-    /// What has happened, in words.
-    #[must_use]
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::TakeoverBySilence => "a shadow took over mail of a primary that was silent",
-            Self::TakeoverByDatabase => {
-                "a shadow took over mail of a primary that came back with another database"
+        impl Mark {
+            /// Every mark, in the order of reports.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// Its name in reports.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What has happened, in words: one sentence.
+            #[must_use]
+            pub fn what(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $what,)*
+                }
             }
         }
+    };
+}
+
+marks! {
+    // Takeover.
+    TakeoverBySilence "takeover-by-silence"
+        "A shadow took over mail of a primary that was silent for too long."
+    TakeoverByDatabase "takeover-by-database"
+        "A shadow took over mail of a primary that came back with another database."
+    TakeoverAfterOwnStart "takeover-after-own-start"
+        "A shadow took over mail of a primary that it had not heard of since its own start."
+    TakeoverDuringReport "takeover-during-report"
+        "A shadow took over mail while its question for discards was under way."
+    TakeoverSparesCopy "takeover-spares-copy"
+        "A takeover left a copy alone that was not durable yet."
+    ReturnDuringTakeover "return-during-takeover"
+        "A primary came back with its database while mail taken over from it was not settled."
+    ProtectedAfterTakeover "protected-after-takeover"
+        "A message taken over was made redundant again on another peer."
+    BounceAfterTakeover "bounce-after-takeover"
+        "A message taken over could not be delivered and was returned."
+    // Discards, at the holder.
+    DiscardAfterTakeover "discard-after-takeover"
+        "A primary reported a message done that its shadow had taken over."
+    DiscardDuringDelivery "discard-during-delivery"
+        "A primary reported a message done while its shadow was delivering it after a takeover."
+    DiscardDuringPromotion "discard-during-promotion"
+        "A primary reported a message done while the record of its takeover was not durable."
+    DiscardNotHeld "discard-not-held"
+        "A primary reported a message done of which no copy was held."
+    DiscardRepeated "discard-repeated"
+        "A primary reported a message done once more that it had reported before."
+    DiscardReportLost "discard-report-lost"
+        "The session ended before the answer to a question for discards came."
+    DiscardConfirmLost "discard-confirm-lost"
+        "The session ended before it was known that a report of discards is confirmed."
+    OrphanDropped "orphan-dropped"
+        "A copy was dropped because its primary did not know the message."
+    // Discards, at the primary.
+    DiscardUnconfirmed "discard-unconfirmed"
+        "A report of discards was made again because the last one was not confirmed."
+    DiscardInParts "discard-in-parts"
+        "There were more discards to report than one report holds."
+    DiscardExpired "discard-expired"
+        "A discard was dropped because nobody asked for it in time."
+    AbortSent "abort-sent"
+        "A refused message was withdrawn from a peer that may hold a copy."
+    AbortLost "abort-lost"
+        "The session ended before a withdrawal was answered."
+    AbortAfterTakeover "abort-after-takeover"
+        "A withdrawal came when the copy had been taken over."
+    AbortUnconfirmed "abort-unconfirmed"
+        "A withdrawal stayed unanswered for so long that the copy may have been taken over."
+    // Making copies.
+    CopyElsewhere "copy-elsewhere"
+        "A copy was made on another peer than the one asked first."
+    CopyUncertain "copy-uncertain"
+        "The session ended between the content of a copy and its answer."
+    CopyWithoutSession "copy-without-session"
+        "An attempt at a copy was given up because no session came about in time."
+    CopySentTwice "copy-sent-twice"
+        "A peer was sent a copy that it already held."
+    CopyTooLate "copy-too-late"
+        "A peer refused a copy of a message that was done with or taken over."
+    CopyWithdrawnInFlight "copy-withdrawn-in-flight"
+        "A copy was dropped before it was durable."
+    CopyRemade "copy-remade"
+        "A message got another copy because the holder of the first had lost it."
+    CopyAfterRecovery "copy-after-recovery"
+        "A message found at a start got a copy because nobody could hold one."
+    HolderLearnt "holder-learnt"
+        "A primary learnt from a peer's question that it holds a copy."
+    AcceptedUnshadowed "accepted-unshadowed"
+        "A message was accepted although no copy could be made."
+    RefusedUnshadowed "refused-unshadowed"
+        "A message was refused because no copy could be made."
+    // Clients.
+    ClientGoneBeforeAnswer "client-gone-before-answer"
+        "A client went away while it waited for the answer to its message."
+    ClientGoneInData "client-gone-in-data"
+        "A client went away in the middle of a message."
+    TimeoutInData "timeout-in-data"
+        "A client was silent for too long in the middle of a message."
+    LastHearing "last-hearing"
+        "A session whose time was up spoke at the last hearing."
+    DrainInFlight "drain-in-flight"
+        "The node was told to drain while mail was under way."
+    // Delivery.
+    ReplyLost "reply-lost"
+        "The session with a next hop ended between the content and its answer."
+    PartlyDelivered "partly-delivered"
+        "One attempt ended differently for different recipients."
+    DeferredThenBounced "deferred-then-bounced"
+        "A recipient failed for good after it had been put off."
+    Expired "expired"
+        "A message was returned because of its age."
+    OtherNextHop "other-next-hop"
+        "A delivery went to another next hop because the first was down."
+    LeftByServer "left-by-server"
+        "A server left with 421 in the middle of a transaction."
+    DuplicateSuppressed "duplicate-suppressed"
+        "A mailbox did not take a message again that it had taken before."
+    // The store.
+    CommitWaited "commit-waited"
+        "Records were appended while a batch was on its way to the disk."
+    SegmentRemoved "segment-removed"
+        "A segment of the log was removed."
+    RecordsMoved "records-moved"
+        "Old records were written again so that their segment can go."
+    TornTail "torn-tail"
+        "A start found a batch that was not written whole, and dropped it."
+    UnreportedBatch "unreported-batch"
+        "A start found a whole last batch that may never have been reported durable."
+    RecoveredPartly "recovered-partly"
+        "A start found a message of which some recipients were settled."
+    RecoveredTakeover "recovered-takeover"
+        "A start found a message that had been taken over."
+    RecoveredDiscards "recovered-discards"
+        "A start found discards that peers had not confirmed."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mark;
+
+    #[test]
+    fn names_are_one_each_and_sentences_are_sentences() {
+        let mut names: Vec<&str> = Mark::ALL.iter().map(|mark| mark.name()).collect();
+        for name in &names {
+            assert!(
+                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+                "{name}"
+            );
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Mark::ALL.len());
+        for mark in Mark::ALL {
+            let what = mark.what();
+            assert!(
+                what.ends_with('.') && what.matches('.').count() == 1,
+                "{what}"
+            );
+        }
+        assert!(Mark::ALL.is_sorted());
     }
 }

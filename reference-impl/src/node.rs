@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::io::{ConnId, Input, Now, Output};
+use crate::mark::Mark;
 use crate::queue::{Action, Queue, Timer};
 use crate::smtp::{Client, Close, Link, Server};
 use crate::store::{DatabaseId, Record, Store, StoreError, StoreOptions};
@@ -138,15 +139,18 @@ impl Node {
             Input::Dialled { conn, result } => {
                 self.client(conn, |client, queue| client.dialled(result, queue));
             }
-            Input::Bytes { conn, data } => self.session(conn, |session, queue| match session {
-                Session::Server(server) => server.bytes(data, queue),
-                Session::Client(client) => client.bytes(data, queue),
+            Input::Bytes { conn, data } => self.session(conn, |session, queue| {
+                let link = session.link();
+                if link.deadline == link.last_call {
+                    queue.mark(Mark::LastHearing);
+                }
+                match session {
+                    Session::Server(server) => server.bytes(data, queue),
+                    Session::Client(client) => client.bytes(data, queue),
+                }
             }),
             Input::Closed { conn, reset } => self.session(conn, |session, queue| match session {
-                Session::Server(server) => {
-                    server.gone(queue);
-                    server.link.end(Close::Gone);
-                }
+                Session::Server(server) => server.closed(queue),
                 Session::Client(client) => client.closed(reset, queue),
             }),
             Input::Committed { batch, result } => self.queue.committed(batch, result),
@@ -257,6 +261,9 @@ impl Node {
 
     fn drain(&mut self) {
         self.queue.draining = true;
+        if self.queue.busy() {
+            self.queue.mark(Mark::DrainInFlight);
+        }
         self.queue
             .log(EventKind::Drain, None, "", "", String::new());
         let conns: Vec<ConnId> = self.sessions.keys().copied().collect();

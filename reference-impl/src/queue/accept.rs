@@ -16,6 +16,7 @@ use super::message::{CopyState, Holder, Message, Phase};
 use super::{Action, Queue, Waiter, push_name};
 use crate::event::EventKind;
 use crate::io::ConnId;
+use crate::mark::Mark;
 use crate::record::{Envelope, Header, Tell};
 
 impl Queue {
@@ -114,7 +115,10 @@ impl Queue {
             self.child_protected(parent);
         } else {
             self.counters.accepted += 1;
-            self.counters.accepted_unshadowed += u64::from(unshadowed);
+            if unshadowed {
+                self.counters.accepted_unshadowed += 1;
+                self.mark(Mark::AcceptedUnshadowed);
+            }
             let detail = if unshadowed { "without a copy" } else { "" };
             self.log(
                 EventKind::Receive,
@@ -166,6 +170,7 @@ impl Queue {
         }
         if withdrawn {
             self.counters.refused += 1;
+            self.mark(Mark::RefusedUnshadowed);
             let detail = "no copy could be made".to_owned();
             self.log(EventKind::Withdraw, Some(sequence), "", "", detail);
             if let Some(conn) = message.client {

@@ -14,6 +14,7 @@ use super::message::{Message, RecipientState};
 use super::{Queue, header, name_of};
 use crate::date::Date;
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::record::Envelope;
 
 impl Queue {
@@ -35,6 +36,10 @@ impl Queue {
                 message.envelope.recipients[*at as usize].clone(),
                 why.to_owned(),
             ));
+        }
+        let taken = message.taken_from.is_some();
+        if taken {
+            self.mark(Mark::BounceAfterTakeover);
         }
         self.counters.failed += failed.len() as u64;
         for (recipient, why) in &rows {

@@ -12,6 +12,7 @@
 use super::message::{CopyState, Message, Phase};
 use super::{Host, PeerId, Queue, Timer};
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::record::Header;
 
 /// One attempt.
@@ -154,6 +155,14 @@ impl Queue {
             return;
         }
         message.copy = CopyState::Made;
+        let elsewhere = message.asked.first() != Some(&attempt.peer);
+        let taken = message.taken_from.is_some();
+        if elsewhere {
+            self.mark(Mark::CopyElsewhere);
+        }
+        if taken {
+            self.mark(Mark::ProtectedAfterTakeover);
+        }
         let server = self.peers[attempt.peer].name.to_string();
         self.log(
             EventKind::HaRedirect,
@@ -171,6 +180,9 @@ impl Queue {
     pub(crate) fn copy_failed(&mut self, attempt: Attempt, why: &str, maybe: bool) {
         self.attempt_over(attempt.peer);
         self.counters.shadow_attempts_failed += 1;
+        if maybe {
+            self.mark(Mark::CopyUncertain);
+        }
         if !self.attempt_stands(attempt) {
             return;
         }
@@ -222,6 +234,7 @@ impl Queue {
             {
                 message.copy = CopyState::Failed;
                 message.asked.clear();
+                self.mark(Mark::CopyRemade);
                 self.copy_again(sequence);
             }
         }

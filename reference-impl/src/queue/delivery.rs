@@ -9,6 +9,8 @@ use super::message::{CopyState, Leg, LegState, Message, Phase, RecipientState};
 use super::{HostId, Queue, Timer, Waiter};
 use crate::config::Config;
 use crate::event::EventKind;
+use crate::io::Output;
+use crate::mark::Mark;
 use crate::record::{Header, Settled};
 use crate::smtp::address;
 
@@ -168,6 +170,9 @@ impl Queue {
         else {
             return;
         };
+        if waiting > 0 && entry.hops.first() != Some(&hop) {
+            self.mark(Mark::OtherNextHop);
+        }
         for _ in 0..waiting {
             if !self.engage(hop, waiting) {
                 break;
@@ -241,6 +246,7 @@ impl Queue {
             return;
         };
         message.legs[leg].state = LegState::Done;
+        self.out.push(Output::Mark(Mark::Expired));
         for at in &message.legs[leg].recipients {
             let recipient = &mut message.recipients[*at as usize];
             if recipient.state == RecipientState::Waiting {
@@ -282,8 +288,11 @@ impl Queue {
                     (EventKind::Defer, detail)
                 }
                 Outcome::Failed(why) => {
-                    message.recipients[index].state = RecipientState::Failed;
-                    message.recipients[index].last_error = Some(why);
+                    let recipient = &mut message.recipients[index];
+                    recipient.state = RecipientState::Failed;
+                    if recipient.last_error.replace(why).is_some() {
+                        self.mark(Mark::DeferredThenBounced);
+                    }
                     continue;
                 }
             };
@@ -314,6 +323,14 @@ impl Queue {
             message.legs[leg].state = LegState::Done;
         }
         let cancelled = message.cancelled;
+        let mut states = message.legs[leg]
+            .recipients
+            .iter()
+            .map(|at| message.recipients[*at as usize].state);
+        let first = states.next();
+        if states.any(|state| Some(state) != first) {
+            self.mark(Mark::PartlyDelivered);
+        }
         self.messages.insert(sequence, message);
         if cancelled {
             self.drop_waiting(sequence);

@@ -16,6 +16,7 @@ use std::time::Duration;
 use super::message::Holder;
 use super::{PeerId, Queue, Timer};
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::record::Header;
 use crate::store::Seq;
 
@@ -44,6 +45,7 @@ impl Queue {
                     withdrawn,
                     expires,
                     residual_at,
+                    reported: false,
                 },
             );
             if withdrawn || !holder.acknowledged {
@@ -84,6 +86,7 @@ impl Queue {
         if !taken.ends_with("taken-over=0") && sequences.iter().any(refused) {
             let name = self.peers[peer].name.to_string();
             self.counters.withdrawals_unconfirmed += 1;
+            self.mark(Mark::AbortUnconfirmed);
             self.log(EventKind::Withdraw, None, "", &name, taken.to_owned());
         }
         self.confirmed(peer, sequences);
@@ -91,10 +94,25 @@ impl Queue {
 
     /// What to report to a peer that asks: the oldest notifications for it,
     /// and whether there are more.
-    pub(crate) fn report(&self, peer: PeerId) -> (Vec<u64>, bool) {
-        let discards = &self.peers[peer].discards;
-        let sequences = discards.keys().take(BATCH).copied().collect();
-        (sequences, discards.len() > BATCH)
+    pub(crate) fn report(&mut self, peer: PeerId) -> (Vec<u64>, bool) {
+        let discards = &mut self.peers[peer].discards;
+        let more = discards.len() > BATCH;
+        let mut again = false;
+        let sequences = discards
+            .iter_mut()
+            .take(BATCH)
+            .map(|(sequence, discard)| {
+                again |= std::mem::replace(&mut discard.reported, true);
+                *sequence
+            })
+            .collect();
+        if more {
+            self.mark(Mark::DiscardInParts);
+        }
+        if again {
+            self.mark(Mark::DiscardUnconfirmed);
+        }
+        (sequences, more)
     }
 
     /// The peer confirmed: these notifications are forgotten. Unknown ones
@@ -176,8 +194,12 @@ impl Queue {
             let name = entry.name.to_string();
             self.counters.withdrawals_unconfirmed += residual.len() as u64;
             for sequence in residual {
+                self.mark(Mark::AbortUnconfirmed);
                 let detail = "not confirmed within shadow-resubmit-time-span".to_owned();
                 self.log(EventKind::Withdraw, Some(sequence), "", &name, detail);
+            }
+            for _ in &expired {
+                self.mark(Mark::DiscardExpired);
             }
             self.counters.discards_expired += self.drop_discards(peer, &expired);
         }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::{Action, Attempt, HostId, PeerId, Queue, Timer};
 use crate::event::EventKind;
 use crate::io::ConnId;
+use crate::mark::Mark;
 
 /// One piece of work for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +217,7 @@ impl Queue {
                 break;
             }
             self.hosts[host].copies.pop_front();
+            self.mark(Mark::CopyWithoutSession);
             self.copy_failed(attempt, "no session in time", false);
         }
         let entry = &mut self.hosts[host];

@@ -16,6 +16,7 @@ use super::message::{LegState, RecipientState};
 use super::{Action, Queue, Waiter, header, name_of};
 use crate::event::EventKind;
 use crate::io::ConnId;
+use crate::mark::Mark;
 use crate::record::{Envelope, Header, Settled};
 
 /// A key of duplicate detection.
@@ -163,6 +164,7 @@ impl Queue {
             EventKind::Deliver
         } else {
             self.counters.mailbox_duplicates += 1;
+            self.mark(Mark::DuplicateSuppressed);
             EventKind::DuplicateDeliver
         };
         let server = self.config.name.clone();

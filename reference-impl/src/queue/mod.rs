@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::date::Date;
 use crate::event::{EventKind, NodeEvent};
 use crate::io::{ConnId, Now, Output};
+use crate::mark::Mark;
 use crate::record::{CopyKey, Header};
 use crate::rng::Rng;
 use crate::smtp::auth::ClusterKey;
@@ -186,10 +187,17 @@ impl Queue {
 
     /// Takes the result of a batch.
     pub(crate) fn committed(&mut self, batch: BatchId, result: std::io::Result<()>) {
+        let size = self.store.bytes_on_disk();
         let durable = match self.store.batch_done(batch, result) {
             Ok(durable) => durable,
             Err(error) => return self.fail(error.to_string()),
         };
+        if self.store.bytes_on_disk() < size {
+            self.mark(Mark::SegmentRemoved);
+        }
+        if durable < self.store.appended() {
+            self.mark(Mark::CommitWaited);
+        }
         while let Some((seq, _)) = self.waiting.front() {
             if *seq > durable {
                 break;
@@ -334,6 +342,11 @@ impl Queue {
             server: server.to_owned(),
             detail,
         }));
+    }
+
+    /// Says that a rare condition was reached.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.out.push(Output::Mark(mark));
     }
 
     /// Whether anything is under way that a drain waits for.

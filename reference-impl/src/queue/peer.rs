@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::shadow::Held;
 use super::{HostId, PeerId, Queue, Timer};
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::record::CopyKey;
 use crate::store::{DatabaseId, Seq};
 
@@ -20,6 +21,8 @@ pub(crate) struct Discard {
     pub(crate) expires: u64,
     /// When an unconfirmed withdrawal counts as residual.
     pub(crate) residual_at: u64,
+    /// It stood in a report before.
+    pub(crate) reported: bool,
 }
 
 /// Another node.
@@ -37,6 +40,8 @@ pub(crate) struct Peer {
     pub(crate) reachable: bool,
     /// When the last poll began; polls that hang must not pile up.
     pub(crate) polled_at: u64,
+    /// Questions for discards that it has not answered.
+    pub(crate) asking: u32,
     /// Copies held for it.
     pub(crate) held: BTreeMap<CopyKey, Held>,
     /// Copies of it that became messages of ours and are not settled yet.
@@ -73,6 +78,7 @@ impl Peer {
             last_contact: now,
             reachable: true,
             polled_at: 0,
+            asking: 0,
             held: BTreeMap::new(),
             taken: BTreeMap::new(),
             curious_until: 0,
@@ -146,6 +152,13 @@ impl Queue {
             let detail = format!("now {database}");
             self.log(EventKind::DatabaseChanged, None, "", &name, detail);
             self.holder_lost(peer);
+        } else if before.is_none()
+            && self.peers[peer]
+                .taken
+                .keys()
+                .any(|k| k.database == database)
+        {
+            self.mark(Mark::ReturnDuringTakeover);
         }
         self.take_over_foreign(peer);
         self.arm_peer(peer);

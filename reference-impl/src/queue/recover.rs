@@ -16,6 +16,7 @@ use super::shadow::Held;
 use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
 use crate::disk::Disk;
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::node::{Boot, BootError};
 use crate::record::{CopyKey, Envelope, Header, Settled, Tell};
 use crate::rng::Rng;
@@ -235,6 +236,12 @@ impl Queue {
             state.take(record.seq, header);
         }
         let mut queue = Self::empty(config, seed, now, store);
+        if queue.store.torn_tail() {
+            queue.mark(Mark::TornTail);
+        }
+        if queue.store.unreported_batch() {
+            queue.mark(Mark::UnreportedBatch);
+        }
         queue.boot = state.boot + 1;
         queue.next_sequence = first_sequence(queue.boot);
         queue.restore(state, &all, disk)?;
@@ -366,6 +373,7 @@ impl Queue {
         }
         for (record, (sequence, withdrawn, told)) in debts {
             live.insert(record);
+            self.mark(Mark::RecoveredDiscards);
             self.owe(record, sequence, &told, withdrawn);
         }
         let window = self.window();
@@ -395,6 +403,9 @@ impl Queue {
         let mut message = Box::new(Message::new(found.arrival, expires, found.envelope, body));
         message.records = found.records;
         message.local = true;
+        if !found.settled.is_empty() {
+            self.mark(Mark::RecoveredPartly);
+        }
         message.phase = Phase::Active;
         if self.config.shadow_redundancy_enabled {
             // Who holds a copy is learnt when the holders ask.
@@ -416,6 +427,7 @@ impl Queue {
             let peer = self.peer_named(&primary);
             message.trace = self.trace(&primary, sequence, &key, wall);
             self.peers[peer].taken.insert(key.clone(), sequence);
+            self.mark(Mark::RecoveredTakeover);
             message.taken_from = Some(TakenFrom { peer, key, wall });
         }
         self.messages.insert(sequence, message);
@@ -431,6 +443,7 @@ impl Queue {
             };
             // A message that nobody may hold a copy of gets one now.
             if self.config.shadow_redundancy_enabled && message.holders.is_empty() {
+                self.mark(Mark::CopyAfterRecovery);
                 self.copy_again(sequence);
             }
             self.activate(sequence);

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::message::Phase;
 use super::peer::Discard;
 use super::{PeerId, Queue, Waiter};
+use crate::mark::Mark;
 use crate::record::{CopyKey, Header, Settled, Tell};
 use crate::store::Seq;
 
@@ -67,6 +68,7 @@ impl Queue {
             }
         }
         self.moving = true;
+        self.mark(Mark::RecordsMoved);
         let last = self.store.appended();
         self.wait(last, Waiter::Moved(old));
     }

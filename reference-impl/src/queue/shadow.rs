@@ -13,6 +13,7 @@ use super::message::{CopyState, boot_of};
 use super::{Action, PeerId, Queue, Waiter};
 use crate::event::EventKind;
 use crate::io::ConnId;
+use crate::mark::Mark;
 use crate::record::{CopyKey, Envelope, Header};
 use crate::store::{DatabaseId, Seq};
 
@@ -54,6 +55,7 @@ impl Queue {
     /// [`Action::Answer`] when it is durable.
     pub(crate) fn hold(&mut self, conn: ConnId, offer: Offer, envelope: Envelope, body: Vec<u8>) {
         if !self.may_hold(&offer) {
+            self.mark(Mark::CopyTooLate);
             self.free(body.len());
             return self.answer(conn, "550 5.7.0 This message is done with\r\n");
         }
@@ -61,6 +63,7 @@ impl Queue {
         if self.peers[peer].held.contains_key(&key) {
             // The primary asks again because it missed our answer.
             self.free(body.len());
+            self.mark(Mark::CopySentTwice);
             let last = self.store.appended();
             return self.wait(last, Waiter::Shadow { conn, peer, key });
         }
@@ -101,6 +104,7 @@ impl Queue {
         let name = entry.name.to_string();
         let Some(held) = entry.held.get_mut(key) else {
             // Withdrawn before it was durable.
+            self.mark(Mark::CopyWithdrawnInFlight);
             return self.answer(conn, "451 4.7.0 Withdrawn\r\n");
         };
         if !held.durable {
@@ -132,7 +136,13 @@ impl Queue {
             } else if let Some(ours) = self.peers[peer].taken.get(&key).copied() {
                 self.cancel(ours, peer);
             } else {
+                let known = self.peers[peer].gone.contains(&key);
                 self.peers[peer].note_gone(key);
+                self.mark(if known {
+                    Mark::DiscardRepeated
+                } else {
+                    Mark::DiscardNotHeld
+                });
             }
         }
         self.counters.shadows_discarded += removed.len() as u64;
@@ -160,6 +170,9 @@ impl Queue {
             })
             .collect();
         self.counters.shadows_orphaned += removed.len() as u64;
+        for _ in &removed {
+            self.mark(Mark::OrphanDropped);
+        }
         self.remove_held(peer, database, removed, "unknown to its primary");
         self.store.appended()
     }
@@ -183,7 +196,8 @@ impl Queue {
                     sequence: *s,
                 })
                 .collect();
-            return self.take_over(peer, keys, "discarded");
+            self.take_over(peer, keys, "discarded");
+            return;
         }
         let primary = self.peers[peer].name.clone();
         let name = primary.to_string();
@@ -251,6 +265,7 @@ impl Queue {
                     message.copy = CopyState::Made;
                 }
                 if !noted {
+                    self.mark(Mark::HolderLearnt);
                     self.record_holder(*sequence, peer);
                 }
             } else if !self.peers[peer].discards.contains_key(sequence) {
@@ -278,6 +293,9 @@ impl Queue {
                 self.peers[peer].taken.contains_key(&key)
             })
             .count();
+        if taken > 0 {
+            self.mark(Mark::AbortAfterTakeover);
+        }
         (self.discard(peer, database, sequences), taken)
     }
 }

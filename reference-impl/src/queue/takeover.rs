@@ -18,13 +18,25 @@ use super::message::{CopyState, Message, Phase, RecipientState, TakenFrom};
 use super::{PeerId, Queue, Waiter, name_of};
 use crate::date::Date;
 use crate::event::EventKind;
+use crate::mark::Mark;
 use crate::record::{CopyKey, Header};
 
 impl Queue {
     /// Takes over everything held for `peer`.
     pub(crate) fn take_over_all(&mut self, peer: PeerId, why: &str) {
-        let keys = self.peers[peer].held.keys().cloned().collect();
-        self.take_over(peer, keys, why);
+        let entry = &self.peers[peer];
+        let (unheard, asking) = (entry.database.is_none(), entry.asking > 0);
+        let keys: Vec<CopyKey> = entry.held.keys().cloned().collect();
+        if self.take_over(peer, keys, why) == 0 {
+            return;
+        }
+        self.mark(Mark::TakeoverBySilence);
+        if unheard {
+            self.mark(Mark::TakeoverAfterOwnStart);
+        }
+        if asking {
+            self.mark(Mark::TakeoverDuringReport);
+        }
     }
 
     /// Takes over what is bound to another database than the peer has now.
@@ -39,22 +51,25 @@ impl Queue {
             .filter(|(key, held)| key.database != database && held.durable)
             .map(|(key, _)| key.clone())
             .collect();
-        if !keys.is_empty() {
-            self.take_over(peer, keys, "its database is another one now");
+        if !keys.is_empty() && self.take_over(peer, keys, "its database is another one now") > 0 {
+            self.mark(Mark::TakeoverByDatabase);
         }
     }
 
-    /// Promotes copies. Those not durable yet are left to their primary.
-    pub(crate) fn take_over(&mut self, peer: PeerId, keys: Vec<CopyKey>, why: &str) {
+    /// Promotes copies; answers with how many. Those not durable yet are left
+    /// to their primary.
+    pub(crate) fn take_over(&mut self, peer: PeerId, keys: Vec<CopyKey>, why: &str) -> usize {
         #[cfg(feature = "defects")]
         if self.config.has(crate::defect::Defect::NeverTakeOver) {
-            return;
+            return 0;
         }
         let server = self.peers[peer].name.to_string();
         self.stay_curious(peer);
+        let mut promoted = 0;
         for key in keys {
             let entry = &mut self.peers[peer].held;
             if !entry.get(&key).is_some_and(|held| held.durable) {
+                self.mark(Mark::TakeoverSparesCopy);
                 continue;
             }
             let Some(held) = entry.remove(&key) else {
@@ -113,8 +128,10 @@ impl Queue {
                 why.to_owned(),
             );
             self.wait(seq, Waiter::TakenOver(sequence));
+            promoted += 1;
         }
         self.arm_peer(peer);
+        promoted
     }
 
     /// When a message of this first acceptance is returned.
@@ -166,6 +183,12 @@ impl Queue {
             return;
         }
         let active = message.phase == Phase::Active;
+        let mark = match message.phase {
+            Phase::TakingOver => Mark::DiscardDuringPromotion,
+            _ if message.in_flight() => Mark::DiscardDuringDelivery,
+            _ => Mark::DiscardAfterTakeover,
+        };
+        self.mark(mark);
         let server = self.peers[peer].name.to_string();
         let detail = "after takeover; not tried again".to_owned();
         self.log(EventKind::HaDiscard, Some(sequence), "", &server, detail);

@@ -10,6 +10,7 @@ use super::auth::{self, Handshake};
 use super::server::{Challenge, Server};
 use crate::event::EventKind;
 use crate::hex;
+use crate::mark::Mark;
 use crate::queue::{Offer, PeerId, Queue, Waiter};
 use crate::record::CopyKey;
 use crate::store::{DatabaseId, Seq};
@@ -156,6 +157,7 @@ impl Server {
             arrival,
         };
         if !queue.may_hold(&offer) {
+            queue.mark(Mark::CopyTooLate);
             return self.error("550 5.7.0 This message is done with\r\n");
         }
         self.offer = Some(offer);

@@ -10,6 +10,7 @@ use super::client::Client;
 use super::link::Close;
 use super::private;
 use super::reply::Reply;
+use crate::mark::Mark;
 use crate::queue::{LINE, Queue, Waiter};
 
 /// Where the dialogue stands.
@@ -37,7 +38,10 @@ impl Client {
             return;
         };
         match query {
-            Query::Discards => self.link.write("XQDISCARD\r\n"),
+            Query::Discards => {
+                queue.peers[peer].asking += 1;
+                self.link.write("XQDISCARD\r\n");
+            }
             Query::Status => {
                 let asked = queue.questions(peer);
                 if asked.is_empty() {
@@ -55,6 +59,13 @@ impl Client {
                     .collect();
                 if asked.is_empty() {
                     return self.next(queue);
+                }
+                let discards = &queue.peers[peer].discards;
+                if asked
+                    .iter()
+                    .any(|s| discards.get(s).is_some_and(|d| d.withdrawn))
+                {
+                    queue.mark(Mark::AbortSent);
                 }
                 self.asked.clone_from(&asked);
                 self.write_sequences("XSHADOWABORT", &asked);
@@ -98,8 +109,10 @@ impl Client {
                     return self.lost("a malformed report", Close::Abort, queue);
                 };
                 if report.sequences.is_empty() {
+                    queue.peers[peer].asking -= 1;
                     return self.begin_query(Query::Status, queue);
                 }
+                queue.peers[peer].asking -= 1;
                 let record = queue.discard(peer, self.database, &report.sequences);
                 self.set_query(
                     Query::Removing {
@@ -157,11 +170,19 @@ impl Client {
 
     /// The session ended in the middle of the dialogue.
     pub(super) fn query_lost(&mut self, query: Query, why: &str, queue: &mut Queue) {
-        if let Some(peer) = self.peer
-            && query != Query::Withdraw
-        {
-            queue.poll_failed(peer, why);
+        let Some(peer) = self.peer else { return };
+        match query {
+            Query::Discards => {
+                queue.peers[peer].asking -= 1;
+                queue.mark(Mark::DiscardReportLost);
+            }
+            Query::Removing { .. } | Query::Confirm { .. } => {
+                queue.mark(Mark::DiscardConfirmLost);
+            }
+            Query::Withdraw => return queue.mark(Mark::AbortLost),
+            Query::Status | Query::Orphans => {}
         }
+        queue.poll_failed(peer, why);
     }
 }
 

@@ -11,6 +11,7 @@ use super::auth::Nonce;
 use super::data::DataScanner;
 use super::link::{Close, Link};
 use crate::io::ConnId;
+use crate::mark::Mark;
 use crate::queue::{Offer, PeerId, Queue, header, push_name};
 use crate::record::{EIGHT_BIT, Envelope, UTF8};
 
@@ -189,14 +190,28 @@ impl Server {
         }
     }
 
+    /// The client closed or broke the connection.
+    pub(crate) fn closed(&mut self, queue: &mut Queue) {
+        match self.mode {
+            Mode::Data(_) => queue.mark(Mark::ClientGoneInData),
+            Mode::Blocked if self.peer.is_none() => queue.mark(Mark::ClientGoneBeforeAnswer),
+            _ => {}
+        }
+        self.gone(queue);
+        self.link.end(Close::Gone);
+    }
+
     /// The time limit passed.
     pub(crate) fn timeout(&mut self, queue: &mut Queue) {
+        if matches!(self.mode, Mode::Data(_)) {
+            queue.mark(Mark::TimeoutInData);
+        }
         self.gone(queue);
         self.turn_away(queue, "waited too long");
     }
 
     /// The connection is over: gives back what is booked.
-    pub(crate) fn gone(&mut self, queue: &mut Queue) {
+    fn gone(&mut self, queue: &mut Queue) {
         if let Mode::Data(data) = &self.mode {
             queue.free(data.booked);
         }

@@ -6,6 +6,7 @@ use super::client::{Client, State};
 use super::data;
 use super::link::Close;
 use super::reply::Reply;
+use crate::mark::Mark;
 use crate::queue::{Attempt, Outcome, Queue};
 use crate::record::{EIGHT_BIT, UTF8};
 
@@ -176,6 +177,7 @@ impl Client {
         if reply.code == 421 {
             // The server is leaving; this transaction is over, others are not
             // concerned.
+            queue.mark(Mark::LeftByServer);
             return self.lost(&reply.summary(), Close::Shutdown, queue);
         }
         let State::Transaction(mut transaction) = std::mem::replace(&mut self.state, State::Idle)
@@ -314,6 +316,9 @@ impl Client {
                 }
             }
             Job::Deliver { sequence, leg } => {
+                if maybe {
+                    queue.mark(Mark::ReplyLost);
+                }
                 let outcomes = transaction
                     .recipients
                     .into_iter()

@@ -223,6 +223,8 @@ pub struct Store {
     in_flight: Option<InFlight>,
     poisoned: Option<String>,
     bytes_on_disk: u64,
+    torn_tail: bool,
+    unreported_batch: bool,
 }
 
 impl Store {
@@ -343,6 +345,19 @@ impl Store {
     #[must_use]
     pub fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// Whether opening dropped a batch that was not written whole.
+    #[must_use]
+    pub fn torn_tail(&self) -> bool {
+        self.torn_tail
+    }
+
+    /// Whether opening found a whole batch of which no mark said that it was
+    /// durable: it may never have been reported so.
+    #[must_use]
+    pub fn unreported_batch(&self) -> bool {
+        self.unreported_batch
     }
 
     /// The last durable record; 0 when there is none.

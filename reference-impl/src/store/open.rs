@@ -93,6 +93,8 @@ fn create(
         in_flight: None,
         poisoned: None,
         bytes_on_disk: MARK_FILE_LEN + segment_bytes,
+        torn_tail: false,
+        unreported_batch: false,
     };
     Ok((store, Vec::new()))
 }
@@ -128,6 +130,9 @@ fn resume(
     segment_bytes: u64,
 ) -> Result<(Store, Vec<Record>), StoreError> {
     execute(disk, &settle(&survey, identity))?;
+    let torn_tail = survey.torn.is_some();
+    let marked = survey.mark.newest().map_or(0, |mark| mark.batch);
+    let unreported_batch = marked + 1 < survey.chain.batch;
     let mut records = Vec::new();
     let mut segments = VecDeque::new();
     let mut bytes_on_disk = MARK_FILE_LEN;
@@ -160,6 +165,8 @@ fn resume(
         in_flight: None,
         poisoned: None,
         bytes_on_disk,
+        torn_tail,
+        unreported_batch,
     };
     Ok((store, records))
 }

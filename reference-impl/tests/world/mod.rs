@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use mailproof_node::disk::{Crash, Disk, MemDisk, Persistence};
 use mailproof_node::event::{EventKind, NodeEvent};
+use mailproof_node::mark::Mark;
 use mailproof_node::store::{Batch, BatchId};
 use mailproof_node::view::QueuesView;
 use mailproof_node::{Boot, Config, ConnId, DialError, Input, Node, Now, Output};
@@ -129,6 +130,8 @@ pub(crate) struct World {
     /// Bytes per piece; streams are cut there.
     pub piece: usize,
     pub steps: u64,
+    /// How often nodes reached their rare conditions.
+    pub marks: BTreeMap<Mark, u64>,
     /// Nanoseconds of one disk operation.
     pub disk_op: u64,
 }
@@ -185,6 +188,7 @@ impl World {
             seed: 7,
             piece: usize::MAX,
             steps: 0,
+            marks: BTreeMap::new(),
             disk_op: OP,
         };
         for (n, config) in configs.into_iter().enumerate() {
@@ -353,7 +357,7 @@ impl World {
                     self.schedule(at.max(self.now), Event::Wake { node: n, life, at });
                 }
                 Output::Log(event) => self.nodes[n].events.push(event),
-                Output::Mark(_) => {}
+                Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
                 Output::Fatal { reason } => self.nodes[n].fatal = Some(reason),
             }
         }
@@ -656,6 +660,11 @@ impl World {
             w.answer(client).is_some()
         });
         self.answer(client).expect("it is there")
+    }
+
+    /// How often nodes reached a rare condition.
+    pub(crate) fn marked(&self, mark: Mark) -> u64 {
+        self.marks.get(&mark).copied().unwrap_or(0)
     }
 
     /// How often sink 0 took message `id` for `recipient`.
