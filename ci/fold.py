@@ -116,6 +116,7 @@ EVENTS = {
         ),
         "director injector",
     ),
+    "happening": (record({"fault": U32, "number": U64}), "kernel"),
     "attempt": (
         record(
             {"msg": U32, "attempt": U16, "session": U16, "node": party, "rcpts": RCPTS},
@@ -452,7 +453,7 @@ class Ledger:
         self.asked, self.dots = {}, {}
         self.released, self.waited, self.measured = [], [], []
         self.resumed, self.heard = [], {}
-        self.opened = {}  # link and connection: its `open`
+        self.opened, self.happenings = {}, {}  # by link and connection; by fault
         self.moved = self.quiet = self.end = None
         for event in events:
             getattr(self, "on_" + event.name.replace("-", "_"), self.skip)(event, event.f)
@@ -515,6 +516,9 @@ class Ledger:
             self.fired.setdefault(f["fault"], []).append(event)
         elif f["stage"] == "removed":
             self.removed[f["fault"]] = event
+
+    def on_happening(self, event, f):
+        self.happenings.setdefault(f["fault"], event)
 
     # The client.
     def on_attempt(self, event, f):
@@ -1340,6 +1344,12 @@ class Evidence:
             return
         first = fired[0]
         node = first.f.get("node")
+        at = step["at"]
+        if type(at) is dict and "event" in at:
+            e = self.l.happenings.get(n)
+            right = e and e.f["number"] == at["event"]
+            if not right or e.id > first.id or e.at != first.at:
+                self.lack(f"fault {n} did not come right after its happening")
         if kind == "link":
             if "link" not in first.f:
                 self.lack(f"fault {n} names no link")

@@ -97,7 +97,7 @@ pub fn covers(plan: &Plan) -> Cover {
         let Some(failure) = step.failure() else {
             continue;
         };
-        if let Some(Trigger::After(span)) = trigger(step) {
+        if let Some(Trigger::After(span)) = step.trigger() {
             pass(&mut since_repair, plan, span);
         }
         if failure == Failure::Link {
@@ -137,15 +137,6 @@ pub fn covers(plan: &Plan) -> Cover {
 fn pass(since_repair: &mut Option<u64>, plan: &Plan, span: &Span) {
     if let (Some(since), Ok(ns)) = (since_repair.as_mut(), span.resolve(&plan.times)) {
         *since = since.saturating_add(ns);
-    }
-}
-
-fn trigger(step: &Step) -> Option<&Trigger> {
-    match step {
-        Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => Some(&f.at),
-        Step::Pause(p) => Some(&p.at),
-        Step::Link(l) => Some(&l.at),
-        Step::Wait(_) => None,
     }
 }
 

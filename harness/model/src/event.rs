@@ -139,6 +139,15 @@ pub enum What {
         conn: Option<Conn>,
     },
 
+    /// The happening of the simulation that a fault waits for has just
+    /// happened (kernel).
+    Happening {
+        /// Which fault of the plan.
+        fault: Fault,
+        /// Which happening, counted from 1 over the run.
+        number: u64,
+    },
+
     // --- the client ------------------------------------------------------
     /// The sender begins to hand a message over (client).
     Attempt {
@@ -476,9 +485,11 @@ impl What {
     #[must_use]
     pub fn admissible(&self, by: Witness) -> bool {
         match self {
-            Self::Start { .. } | Self::Exit { .. } | Self::Paused { .. } | Self::Resumed { .. } => {
-                by == Witness::Kernel
-            }
+            Self::Start { .. }
+            | Self::Exit { .. }
+            | Self::Paused { .. }
+            | Self::Resumed { .. }
+            | Self::Happening { .. } => by == Witness::Kernel,
             Self::Ready { .. } => matches!(by, Witness::Kernel | Witness::Link(_)),
             Self::Dropped { node, .. }
             | Self::StoreGone { node }

@@ -67,9 +67,18 @@ pub enum Order {
         /// As in [`Order::Break`].
         disarmed: bool,
     },
+    /// Wait for a happening of the simulation (see
+    /// [`crate::scenario::Trigger::Event`]). Effect: `happening`, right after
+    /// it; nothing if it is past.
+    Await {
+        /// Which fault of the plan waits.
+        fault: Fault,
+        /// Which happening, counted from 1 over the run.
+        event: u64,
+    },
     /// Let a held link go on (or notice that its ends are gone), and wait no
-    /// longer at a point that was not reached. Effect: `released`, if
-    /// anything was held.
+    /// longer at a point or for a happening that was not reached. Effect:
+    /// `released`, if anything was held.
     Release {
         /// Which fault held it.
         fault: Fault,

@@ -312,6 +312,11 @@ impl World for ProcessWorld {
                 self.offers_link(point.link)?;
                 offers_point(point, act).map(|_| ())
             }
+            Order::Await { event, .. } => Err(Unavailable {
+                what: format!("a fault at happening {event}"),
+                why: "only the simulator counts what happens in its world; use `--engine sim`"
+                    .to_owned(),
+            }),
             Order::Submit { .. }
             | Order::Hangup { .. }
             | Order::Release { .. }
@@ -367,6 +372,9 @@ impl World for ProcessWorld {
                 act,
                 disarmed,
             } => self.link(point.link)?.arm(fault, &point, &act, disarmed),
+            Order::Await { event, .. } => {
+                Err(WorldError(format!("nothing counts happening {event} here")))
+            }
             Order::Release { fault } => {
                 self.shared.links.release(fault);
                 Ok(())

@@ -11,6 +11,7 @@ use mailproof_model::event::At;
 pub(super) struct Clock<T> {
     now: At,
     next: u64,
+    happened: u64,
     heap: BinaryHeap<Reverse<Entry<T>>>,
 }
 
@@ -46,12 +47,18 @@ impl<T> Clock<T> {
         Self {
             now: 0,
             next: 0,
+            happened: 0,
             heap: BinaryHeap::new(),
         }
     }
 
     pub(super) fn now(&self) -> At {
         self.now
+    }
+
+    /// How many things have happened.
+    pub(super) fn happened(&self) -> u64 {
+        self.happened
     }
 
     /// Has something happen then, or now if that is past.
@@ -68,6 +75,7 @@ impl<T> Clock<T> {
         match self.heap.peek() {
             Some(Reverse(entry)) if entry.at <= until => {
                 self.now = entry.at;
+                self.happened += 1;
                 self.heap.pop().map(|Reverse(entry)| entry.what)
             }
             _ => {

@@ -62,7 +62,10 @@ impl<W: Sink> SimWorld<W> {
                     span(act)
                 }
             },
-            Order::Hangup { .. } | Order::Release { .. } | Order::Record(_) => Ok(()),
+            Order::Await { .. }
+            | Order::Hangup { .. }
+            | Order::Release { .. }
+            | Order::Record(_) => Ok(()),
         }
     }
 
@@ -78,7 +81,10 @@ impl<W: Sink> SimWorld<W> {
                 attempt,
                 rcpts,
                 node,
-            } => self.submit(session, msg, attempt, &rcpts, node),
+            } => {
+                self.prelude.get_or_insert(self.clock.happened());
+                self.submit(session, msg, attempt, &rcpts, node);
+            }
             Order::Hangup { session } => self.hangup(session),
             Order::Break {
                 fault,
@@ -129,7 +135,14 @@ impl<W: Sink> SimWorld<W> {
                 self.links[link].arm(fault, &point, &act, disarmed, &mut self.link_out)?;
                 self.link_outputs(link);
             }
+            // What is past never comes.
+            Order::Await { fault, event } => {
+                if event > self.clock.happened() {
+                    self.awaited.insert(event, fault);
+                }
+            }
             Order::Release { fault } => {
+                self.awaited.retain(|_, of| *of != fault);
                 for link in 0..self.links.len() {
                     self.links[link].release(fault, &mut self.link_out);
                     self.link_outputs(link);

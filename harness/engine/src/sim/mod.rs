@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use mailproof_model::director::{Director, PlanError};
 use mailproof_model::drive::{DriveError, drive};
-use mailproof_model::event::{At, Conn, Event, What};
+use mailproof_model::event::{At, Conn, Event, Fault, What};
 use mailproof_model::history::{Seal, Sink, Writer};
 use mailproof_model::order::{Order, Unavailable, World, WorldError};
 use mailproof_model::party::{Link, Party, Witness};
@@ -163,6 +163,10 @@ pub struct SimWorld<W: Sink> {
     clock: Clock<Coming>,
     writer: Writer<W>,
     said: VecDeque<Event>,
+    /// Faults that wait for a happening, by its number.
+    awaited: BTreeMap<u64, Fault>,
+    /// How much had happened when the first message was handed over.
+    prelude: Option<u64>,
     failed: Option<WorldError>,
 
     links: Vec<LinkCore>,
@@ -217,6 +221,8 @@ impl<W: Sink> SimWorld<W> {
             clock: Clock::new(),
             writer,
             said: VecDeque::new(),
+            awaited: BTreeMap::new(),
+            prelude: None,
             failed: None,
             links,
             nodes,
@@ -302,6 +308,17 @@ impl<W: Sink> SimWorld<W> {
         }
     }
 
+    /// Says so when what has just happened was waited for.
+    fn count(&mut self) {
+        if self.awaited.is_empty() {
+            return;
+        }
+        let number = self.clock.happened();
+        if let Some(fault) = self.awaited.remove(&number) {
+            self.record(Witness::Kernel, What::Happening { fault, number });
+        }
+    }
+
     fn node_index(&self, party: Party) -> Option<usize> {
         self.nodes.iter().position(|host| host.party == party)
     }
@@ -330,7 +347,10 @@ impl<W: Sink> World for SimWorld<W> {
                 return Err(error.clone());
             }
             match self.clock.pop(until) {
-                Some(coming) => self.happen(coming),
+                Some(coming) => {
+                    self.happen(coming);
+                    self.count();
+                }
                 None if until == At::MAX => {
                     return Err(WorldError(
                         "the simulation stands still and nobody waits for anything".to_owned(),

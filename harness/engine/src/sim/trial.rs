@@ -36,6 +36,12 @@ pub struct Trial {
     pub history: Vec<u8>,
     /// Virtual time at its end, in nanoseconds.
     pub lasted: At,
+    /// Everything that happened in the simulated world, counted as
+    /// `at = { event = N }` counts it.
+    pub happenings: u64,
+    /// How much of that had happened when the first message was handed over.
+    /// Steps begin then: no fault can come at a happening up to this one.
+    pub prelude: u64,
     /// How often the nodes reached each of their rare conditions.
     pub marks: BTreeMap<Mark, u64>,
     /// The passages of phases on links, when they were asked for.
@@ -64,6 +70,8 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
     })?;
     let lasted = mailproof_model::order::World::now(&world);
     let seal = world.seal()?;
+    let happenings = world.clock.happened();
+    let prelude = world.prelude.unwrap_or(happenings);
     let marks = std::mem::take(&mut world.marks);
     let passages = world.take_passages();
     drop(world);
@@ -72,6 +80,8 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
         seal,
         history,
         lasted,
+        happenings,
+        prelude,
         marks,
         passages,
     })
@@ -100,6 +110,7 @@ impl mailproof_model::history::Sink for Kept<'_> {}
 
 #[cfg(test)]
 mod tests {
+    use mailproof_model::event::{Stage, What};
     use mailproof_model::verdict::Verdict;
 
     use super::super::tests::plan;
@@ -174,5 +185,73 @@ mod tests {
                 .passages
                 .is_empty()
         );
+    }
+
+    fn events(trial: &Trial) -> Vec<Event> {
+        let mut reader = mailproof_model::history::Reader::new(&trial.history[..]).unwrap();
+        let mut events = Vec::new();
+        while let Some(event) = reader.next_event().unwrap() {
+            events.push(event);
+        }
+        events
+    }
+
+    /// Without the director's words about its step, which shift all ids.
+    fn seen(events: &[Event]) -> Vec<(At, &What)> {
+        let steps = |w: &What| matches!(w, What::Step { .. } | What::Fault { .. });
+        events
+            .iter()
+            .map(|e| (e.at, &e.ev))
+            .filter(|(_, w)| !steps(w))
+            .collect()
+    }
+
+    #[test]
+    fn a_fault_comes_right_after_its_happening_and_changes_nothing_before() {
+        const MAIL: &str = "[workload]\nmessages = 20\n";
+        let keep = TrialOptions {
+            history: true,
+            ..TrialOptions::default()
+        };
+        let (bare, target) = plan(MAIL, 5);
+        let recorded = trial(&bare, &target, keep).unwrap();
+        assert!(recorded.prelude > 0 && recorded.prelude < recorded.happenings);
+        let undisturbed = events(&recorded);
+        let span = recorded.happenings - recorded.prelude;
+        let mut inside = 0;
+        for share in 1..10 {
+            let number = recorded.prelude + span * share / 20;
+            let step = format!("[[step]]\ncrash = {{ node = 'n1', at = {{ event = {number} }} }}");
+            let (plan, _) = plan(&format!("{MAIL}{step}"), 5);
+            let broken = trial(&plan, &target, keep).unwrap();
+            let events = events(&broken);
+            let came = events
+                .iter()
+                .position(|e| e.ev == What::Happening { fault: 0, number })
+                .unwrap();
+            assert!(matches!(
+                events[came + 1].ev,
+                What::Fault {
+                    stage: Stage::Fired,
+                    ..
+                }
+            ));
+            let before = seen(&events[..came]);
+            assert_eq!(before[..], seen(&undisturbed)[..before.len()], "{number}");
+            inside += u32::from(broken.judgement.verdict == Verdict::Pass);
+            assert!(broken.judgement.verdict != Verdict::Fail, "{number}");
+        }
+        assert!(inside > 0);
+    }
+
+    #[test]
+    fn a_happening_before_the_first_step_never_comes() {
+        let (plan, target) = plan(
+            "[workload]\nmessages = 5\n[[step]]\ncrash = { node = 'n1', at = { event = 1 } }",
+            5,
+        );
+        let trial = trial(&plan, &target, TrialOptions::default()).unwrap();
+        assert!(trial.prelude >= 1);
+        assert_eq!(trial.judgement.verdict, Verdict::Inconclusive);
     }
 }

@@ -69,6 +69,11 @@ pub(crate) fn sentence(event: &Event) -> String {
             };
             format!("fault of step {fault} {stage}: {text}")
         }
+        What::Happening { fault, number } => {
+            format!(
+                "happening {number} of the simulation is over: the fault of step {fault} comes now"
+            )
+        }
         What::Attempt {
             msg,
             attempt,

@@ -24,7 +24,7 @@ use crate::event::{At, Conn, Event, Fault, Msg, Row, RowState, Stage, StoreState
 use crate::order::{Act, Order};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::{LinkAct, Point, SpanError, Step};
+use crate::scenario::{LinkAct, Point, SpanError, Step, Trigger};
 
 use cluster::{Cluster, State};
 use ending::Phase;
@@ -286,6 +286,7 @@ impl Director {
                 ..
             } => self.fired(*fault, out),
             What::Held { fault, .. } => self.stands(event.by, *fault, out),
+            What::Happening { fault, .. } => self.happened(*fault, out),
             What::Released { fault, .. } => self.released(*fault),
             What::Queues { node, rows, .. } => self.answered(*node, left(rows)),
             What::Unlisted { node, .. } | What::StoreRead { node, .. } => {
@@ -361,6 +362,10 @@ impl Director {
         // A plan has far fewer than 2^32 steps.
         let fault = index as Fault;
         let disarmed = self.disarmed(fault);
+        if let Some(Trigger::Event(event)) = step.trigger() {
+            let event = *event;
+            orders.push(Order::Await { fault, event });
+        }
         let mut arm = |point: &Point, act: &LinkAct| {
             orders.push(Order::Arm {
                 fault,

@@ -15,7 +15,7 @@ use super::{ANSWER, Director, READY};
 pub(super) enum Waiting {
     /// Its trigger; the step began then.
     Trigger(At),
-    /// Its armed point.
+    /// Its armed point, or the happening it asked for.
     Armed,
     /// What it is a wait for, until then at most.
     Until(At),
@@ -142,6 +142,16 @@ impl Director {
         }
     }
 
+    /// The happening that the step under way waits for was just now.
+    pub(super) fn happened(&mut self, fault: Fault, out: &mut Vec<Order>) {
+        if self.waiting != Some(Waiting::Armed) || fault as usize != self.step {
+            return;
+        }
+        let step = self.plan.scenario.steps[self.step].clone();
+        let held = self.held.map(|(_, link)| link);
+        self.act(&step, held, false, out);
+    }
+
     pub(super) fn released(&mut self, fault: Fault) {
         if self.held.is_some_and(|(of, _)| of == fault) {
             self.held = None;
@@ -166,7 +176,7 @@ impl Director {
                         Some(Trigger::After(_)) => {
                             self.now >= since.saturating_add(self.times[self.step].lead)
                         }
-                        Some(Trigger::Point(_)) | None => false,
+                        Some(Trigger::Point(_) | Trigger::Event(_)) | None => false,
                     };
                     if !came {
                         return;
@@ -210,6 +220,13 @@ impl Director {
         if matches!(step, Step::Wait(_)) {
             let max = self.times[self.step].max;
             self.waiting = Some(Waiting::Until(self.now.saturating_add(max)));
+            return;
+        }
+        if let Some(Trigger::Event(event)) = step.trigger() {
+            let (fault, event) = (self.step as Fault, *event);
+            self.request(step, None, out);
+            out.push(Order::Await { fault, event });
+            self.waiting = Some(Waiting::Armed);
             return;
         }
         let Some(point) = step::point(step) else {

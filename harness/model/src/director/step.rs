@@ -56,15 +56,7 @@ impl Times {
 
 /// When a step acts; `None` for a wait.
 pub(super) fn trigger(step: &Step) -> Option<&Trigger> {
-    match step {
-        Step::Crash(fault)
-        | Step::PowerCut(fault)
-        | Step::NodeLost(fault)
-        | Step::Restart(fault) => Some(&fault.at),
-        Step::Pause(pause) => Some(&pause.at),
-        Step::Link(fault) => Some(&fault.at),
-        Step::Wait(_) => None,
-    }
+    step.trigger()
 }
 
 /// The point at which a step acts, if it acts at one.

@@ -319,6 +319,13 @@ impl World for Fake {
                 let by = what.recorder();
                 self.say(by, what);
             }
+            Order::Await { fault, event } => {
+                let happening = What::Happening {
+                    fault,
+                    number: event,
+                };
+                self.later(event * MS, Todo::Say(Witness::Kernel, happening));
+            }
             Order::Mend { .. } | Order::Hangup { .. } => {}
         }
         Ok(())
@@ -450,6 +457,51 @@ fn a_crashed_node_comes_back_and_its_start_is_measured() {
     assert!(events.iter().any(|e| matches!(
         &e.ev, What::Waited { until, came: true, .. } if until == "back"
     )));
+}
+
+#[test]
+fn a_fault_at_an_event_comes_when_the_world_says_so() {
+    let mut world = Fake::default();
+    let step = "[[step]]\ncrash = { node = \"n2\", at = { event = 40 } }";
+    let events = run(
+        plan(&format!("workload = {{ messages = 30 }}\n{step}")),
+        &mut world,
+    );
+    assert_eq!(end(&events), "finished");
+    let at = |f: &dyn Fn(&What) -> bool| events.iter().position(|e| f(&e.ev)).unwrap();
+    let came = at(&|w| {
+        *w == What::Happening {
+            fault: 0,
+            number: 40,
+        }
+    });
+    let fired = at(&|w| {
+        matches!(
+            w,
+            What::Fault {
+                stage: Stage::Fired,
+                ..
+            }
+        )
+    });
+    assert!(came < fired);
+    assert_eq!(events[came].at, events[fired].at);
+    assert_eq!(taken(&events), 30);
+}
+
+#[test]
+fn an_event_that_never_comes_is_not_waited_for_to_the_end() {
+    let mut world = Fake::default();
+    let step = "[[step]]\ncrash = { node = \"n2\", at = { event = 1000000 } }";
+    let events = run(
+        plan(&format!("workload = {{ messages = 30 }}\n{step}")),
+        &mut world,
+    );
+    assert_eq!(
+        end(&events),
+        "step 0 never came: crash n2 at happening 1000000, back with its store"
+    );
+    assert!(world.orders.iter().any(|o| o == "Release { fault: 0 }"));
 }
 
 #[test]

@@ -62,6 +62,7 @@ names! {
     StoreGone => "store-gone",
     StoreRead => "store-read",
     Fault => "fault",
+    Happening => "happening",
     Attempt => "attempt",
     Outcome => "outcome",
     GaveUp => "gave-up",

@@ -119,7 +119,7 @@ impl Draw {
     }
 
     /// How many variants [`Draw::what`] knows.
-    pub(super) const VARIANTS: usize = 33;
+    pub(super) const VARIANTS: usize = 34;
 
     /// An event of the given variant.
     pub(super) fn what(&mut self, variant: usize) -> What {
@@ -263,6 +263,10 @@ impl Draw {
                 lasted: d.number(),
             },
             31 => What::End { why: note },
+            32 => What::Happening {
+                fault: d.u32(),
+                number: d.number(),
+            },
             _ => What::Trouble { note },
         }
     }

@@ -56,6 +56,8 @@ pub struct Ledger {
     pub dropped: Vec<(Party, Mark, u64)>,
     /// Receipts by fault.
     pub faults: BTreeMap<u32, Receipts>,
+    /// Happenings of the simulation that faults waited for: when, which.
+    pub happenings: BTreeMap<u32, (Mark, u64)>,
     /// Links.
     pub wires: BTreeMap<Link, Wire>,
     /// The last listing of each node.
@@ -265,6 +267,9 @@ impl Ledger {
                 if let Some(mail) = self.mail(*msg, mark) {
                     mail.gave_up = Some(mark);
                 }
+            }
+            What::Happening { fault, number } => {
+                self.happenings.entry(*fault).or_insert((mark, *number));
             }
             What::Open { conn } => {
                 if let Some(w) = self.wire(link) {

@@ -250,6 +250,22 @@ pub enum Step {
     Wait(Wait),
 }
 
+impl Step {
+    /// When the step acts; `None` for a wait.
+    #[must_use]
+    pub fn trigger(&self) -> Option<&Trigger> {
+        match self {
+            Self::Crash(fault)
+            | Self::PowerCut(fault)
+            | Self::NodeLost(fault)
+            | Self::Restart(fault) => Some(&fault.at),
+            Self::Pause(pause) => Some(&pause.at),
+            Self::Link(fault) => Some(&fault.at),
+            Self::Wait(_) => None,
+        }
+    }
+}
+
 /// A fault that ends a node's life.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -394,6 +410,12 @@ pub enum Trigger {
     /// At the nth passage of a phase on a link; the link holds there until
     /// the act is done.
     Point(Point),
+    /// Right after the nth happening of the simulation, counted from 1 over
+    /// the run: everything that the simulated world's clock brings about (bytes
+    /// that arrive, a timer, a batch that is on disk) is one. Only the
+    /// simulator counts them. One that is past when the step begins never
+    /// comes.
+    Event(u64),
 }
 
 /// A point in the dialogue on a link.

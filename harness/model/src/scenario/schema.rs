@@ -64,11 +64,19 @@ impl JsonSchema for Trigger {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let point = generator.subschema_for::<Point>();
+        let event = json_schema!({
+            "description": "Right after the nth happening of the simulation, counted from 1 over the run.",
+            "type": "object",
+            "properties": { "event": { "type": "integer", "minimum": 1 } },
+            "required": ["event"],
+            "additionalProperties": false,
+        });
         json_schema!({
-            "description": "When a step acts: `start`, `30% accepted`, `30% delivered`, a span of time, or a point in a dialogue.",
+            "description": "When a step acts: `start`, `30% accepted`, `30% delivered`, a span of time, a point in a dialogue, or an event of the simulation.",
             "anyOf": [
                 { "type": "string", "pattern": "[0-9A-Za-z]" },
                 point,
+                event,
             ],
         })
     }

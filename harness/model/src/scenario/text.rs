@@ -8,7 +8,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Count, Inequality, Pick, Point, Size, Span, Spread, Trigger};
-use crate::party::Party;
+use crate::party::{Link, Party};
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,11 +135,12 @@ impl fmt::Display for Trigger {
             Self::Delivered(share) => write!(f, "{share}% delivered"),
             Self::After(span) => write!(f, "{span}"),
             Self::Point(point) => write!(f, "{} #{} on {}", point.phase, point.nth, point.link),
+            Self::Event(number) => write!(f, "happening {number}"),
         }
     }
 }
 
-/// Everything but a point, which is a table.
+/// Everything but a point and an event, which are tables.
 impl FromStr for Trigger {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
@@ -169,10 +170,52 @@ impl FromStr for Trigger {
     }
 }
 
+/// What a trigger that is a table may say.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<Link>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    phase: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nth: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<u64>,
+}
+
+impl Table {
+    fn trigger<E: de::Error>(self) -> Result<Trigger, E> {
+        match self {
+            Self {
+                link: None,
+                phase: None,
+                nth: None,
+                event: Some(event),
+            } => Ok(Trigger::Event(event)),
+            Self { event: Some(_), .. } => Err(E::custom(
+                "`event` stands alone: a point in a dialogue and an event are two triggers",
+            )),
+            Self {
+                link, phase, nth, ..
+            } => Ok(Trigger::Point(Point {
+                link: link.ok_or_else(|| E::missing_field("link"))?,
+                phase: phase.ok_or_else(|| E::missing_field("phase"))?,
+                nth: nth.unwrap_or(1),
+            })),
+        }
+    }
+}
+
 impl Serialize for Trigger {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Point(point) => point.serialize(serializer),
+            Self::Event(event) => Table {
+                event: Some(*event),
+                ..Table::default()
+            }
+            .serialize(serializer),
             other => serializer.collect_str(other),
         }
     }
@@ -190,7 +233,7 @@ impl<'de> Deserialize<'de> for Trigger {
                 v.parse().map_err(E::custom)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Trigger, A::Error> {
-                Point::deserialize(de::value::MapAccessDeserializer::new(map)).map(Trigger::Point)
+                Table::deserialize(de::value::MapAccessDeserializer::new(map))?.trigger()
             }
         }
         deserializer.deserialize_any(TextOrPoint)
@@ -262,4 +305,51 @@ serde_text! {
     Size => "a size such as \"4 KiB\" or \"1 KiB..64 KiB\"",
     Pick => "a node such as \"n1\", or \"busiest\", \"any\", \"held\"",
     Spread => "\"round-robin\" or a node such as \"n1\"",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct At {
+        at: Trigger,
+    }
+
+    fn read(at: &str) -> Result<Trigger, String> {
+        toml::from_str::<At>(&format!("at = {at}"))
+            .map(|read| read.at)
+            .map_err(|e| e.message().to_owned())
+    }
+
+    #[test]
+    fn a_trigger_is_a_text_a_point_or_an_event() {
+        for at in [
+            "'start'",
+            "'30% accepted'",
+            "'5% delivered'",
+            "'2 polls'",
+            "{ link = 'client->n1', phase = 'dot', nth = 3 }",
+            "{ event = 1234 }",
+        ] {
+            let at = read(at).unwrap();
+            let json = serde_json::to_string(&At { at: at.clone() }).unwrap();
+            assert_eq!(serde_json::from_str::<At>(&json).unwrap().at, at, "{json}");
+        }
+        let point = "{ link = 'client->n1', phase = 'dot' }";
+        assert!(matches!(read(point), Ok(Trigger::Point(p)) if p.nth == 1));
+        assert_eq!(read("{ event = 7 }"), Ok(Trigger::Event(7)));
+    }
+
+    #[test]
+    fn a_table_that_is_neither_point_nor_event_is_refused() {
+        assert_eq!(
+            read("{ phase = 'dot' }"),
+            Err("missing field `link`".into())
+        );
+        assert_eq!(read("{}"), Err("missing field `link`".into()));
+        let both = "{ link = 'client->n1', phase = 'dot', event = 3 }";
+        assert!(read(both).unwrap_err().contains("`event` stands alone"));
+        assert!(read("{ event = -1 }").is_err());
+    }
 }

@@ -11,7 +11,7 @@ use crate::event::{At, RowState};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Try};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::{Back, Delivered, LinkAct, Step};
+use crate::scenario::{Back, Delivered, LinkAct, Step, Trigger};
 use crate::verdict::{Evidence, EvidenceKind};
 
 /// Evidence found and evidence missing.
@@ -214,6 +214,23 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
         proof.lack(format!("{label} never fired"));
         return;
     };
+    if let Some(Trigger::Event(number)) = step.trigger() {
+        let came = ledger
+            .happenings
+            .get(&n)
+            .filter(|(m, of)| of == number && m.id < first.mark.id && m.at == first.mark.at);
+        match came {
+            Some((mark, _)) => proof.add(
+                EvidenceKind::Window,
+                Witness::Kernel,
+                *mark,
+                format!("{label} came right after happening {number} of the simulation"),
+            ),
+            None => proof.lack(format!(
+                "{label} did not come right after happening {number} of the simulation"
+            )),
+        }
+    }
     match step {
         Step::Crash(f) | Step::NodeLost(f) | Step::PowerCut(f) | Step::Restart(f) => {
             let Some(node) = first.node else {

@@ -166,7 +166,10 @@ impl Lint<'_> {
                 }
             }
             Trigger::Point(point) => self.point(i, &format!("{path}.at"), point),
-            Trigger::Start | Trigger::Accepted(_) | Trigger::Delivered(_) => {}
+            Trigger::Event(0) => {
+                self.wrong(&format!("{path}.at.event"), "happenings are counted from 1");
+            }
+            Trigger::Start | Trigger::Accepted(_) | Trigger::Delivered(_) | Trigger::Event(_) => {}
         }
     }
 
