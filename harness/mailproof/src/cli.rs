@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Say what this machine can do, and why not the rest
     Doctor(DoctorArgs),
+    /// Measure what runs cost on this machine
+    Bench(BenchArgs),
     /// Run one reference node in the foreground
     Node(NodeArgs),
     /// Show the queues of a running reference node as JSON
@@ -184,6 +186,73 @@ pub(crate) struct DoctorArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What is measured
+    #[command(subcommand)]
+    pub(crate) what: BenchWhat,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchWhat {
+    /// The simulator: transactions and seeds a second, 48 hours of live
+    /// copies, cost by cluster size and by number of messages
+    Sim(BenchSimArgs),
+}
+
+/// Groups of figures of `bench sim`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchGroup {
+    /// Transactions a second through one node.
+    Rate,
+    /// 48 simulated hours in which every node holds copies for every other.
+    Shadows,
+    /// Seeds a second of a scenario.
+    Seeds,
+    /// Cost by number of nodes.
+    Nodes,
+    /// Cost by number of messages.
+    Messages,
+}
+
+/// Arguments of `bench sim`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchSimArgs {
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// The system under test; 48 hours of copies always run on `reference`
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    pub(crate) target: String,
+    /// Only these figures; may be given several times
+    #[arg(long, value_enum)]
+    pub(crate) only: Vec<BenchGroup>,
+    /// Times that everything is measured; figures are medians
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repetitions: u16,
+    /// The first seed; every repetition has the next
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Messages of a run of `rate`
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) messages: u32,
+    /// Longest run of `messages`; the bar is over 100000
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) most: u32,
+    /// The scenario of `seeds`
+    #[arg(long, value_name = "ID", default_value = "smoke/primary-lost")]
+    pub(crate) scenario: String,
+    /// Seeds of a repetition of `seeds`
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) seeds: u32,
+    /// Folder for the history that is being written; nothing: that for
+    /// temporary files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Arguments of `node`.

@@ -4,6 +4,7 @@
 //! This crate is the `mailproof` command, and the facade for those who run
 //! scenarios from `cargo test`: see [`Harness`] and [`run_scenario`].
 
+mod bench;
 mod check;
 mod cli;
 mod console;
@@ -113,6 +114,7 @@ fn command(extra: Extra) -> Exit {
         Command::Lint(args) => lint::lint(&context, &args),
         Command::Plan(args) => plan::plan(&context, &args),
         Command::Explain(args) => explain::explain(&context, &args),
+        Command::Bench(args) => bench::bench(&context, &args),
         Command::Node(args) => node::node(&args),
         Command::Queue(args) => queue::queue(&context, &args),
     }

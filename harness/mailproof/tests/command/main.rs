@@ -297,3 +297,36 @@ fn doctor_names_every_fault_and_why() {
         assert!(!fault["reason"].as_str().unwrap().is_empty());
     }
 }
+
+#[test]
+fn bench_sim_writes_figures_of_what_passed() {
+    let done = command(&[
+        "bench",
+        "sim",
+        "--only",
+        "rate",
+        "--only",
+        "shadows",
+        "--messages",
+        "200",
+        "--repetitions",
+        "1",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(done.code, 0, "{done}");
+    let object: Value = serde_json::from_str(done.out.trim()).unwrap();
+    assert_eq!(object["schema"], "mailproof.bench-sim/1");
+    let figure = |name: &str| {
+        object[name]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{name}: {done}"))
+    };
+    assert!(figure("transactions_per_second_per_core") > 0.0);
+    // The attempt and its outcome, and a dot and a reply on both links, and
+    // what the mailbox took.
+    assert!(figure("history_events_per_transaction") >= 7.0);
+    assert!(figure("shadows_48h_hours") >= 48.0);
+    assert!(figure("shadows_48h_polls") >= 8_640.0);
+    assert!(object.get("by_nodes").is_none(), "{done}");
+}
