@@ -22,7 +22,7 @@ fn power_fails_at_the_answer(defect: Option<Defect>) -> usize {
     let mut world = cluster(1, defect);
     world.run(SHORT);
     // The answer is to be there long before the disk is done.
-    world.disk_op = 50_000_000;
+    world.nodes[0].disk_op = 50_000_000;
     let client = world.mail(0, "m1", &["a@x"]);
     world.cut(Party::Node(0), Party::Sink(0));
     world.until("an answer", SHORT, |w| w.answer(client) == Some(250));

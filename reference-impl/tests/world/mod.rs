@@ -76,6 +76,8 @@ pub(crate) struct Slot {
     pub node: Option<Node>,
     pub events: Vec<NodeEvent>,
     pub fatal: Option<String>,
+    /// Nanoseconds of one disk operation.
+    pub disk_op: u64,
     life: u32,
     ops: VecDeque<Batch>,
     wake: u64,
@@ -132,8 +134,6 @@ pub(crate) struct World {
     pub steps: u64,
     /// How often nodes reached their rare conditions.
     pub marks: BTreeMap<Mark, u64>,
-    /// Nanoseconds of one disk operation.
-    pub disk_op: u64,
 }
 
 /// The address of node `n`.
@@ -189,7 +189,6 @@ impl World {
             piece: usize::MAX,
             steps: 0,
             marks: BTreeMap::new(),
-            disk_op: OP,
         };
         for (n, config) in configs.into_iter().enumerate() {
             world.addresses.insert(config.listen, Party::Node(n));
@@ -199,6 +198,7 @@ impl World {
                 node: None,
                 events: Vec::new(),
                 fatal: None,
+                disk_op: OP,
                 life: 0,
                 ops: VecDeque::new(),
                 wake: 0,
@@ -349,7 +349,8 @@ impl World {
                 Output::Commit { batch } => {
                     let life = self.nodes[n].life;
                     self.nodes[n].ops.push_back(batch);
-                    self.schedule(self.now + self.disk_op, Event::Op { node: n, life });
+                    let at = self.now + self.nodes[n].disk_op;
+                    self.schedule(at, Event::Op { node: n, life });
                 }
                 Output::WakeAt(at) => {
                     let life = self.nodes[n].life;
@@ -524,12 +525,13 @@ impl World {
                 let op = batch.ops.remove(0);
                 slot.disk.apply(&op).expect("the disk in memory works");
                 let (id, more) = (batch.id, !batch.ops.is_empty());
+                let at = self.now + slot.disk_op;
                 if more {
-                    self.schedule(self.now + self.disk_op, Event::Op { node, life });
+                    self.schedule(at, Event::Op { node, life });
                 } else {
                     slot.ops.pop_front();
                     self.schedule(
-                        self.now + self.disk_op,
+                        at,
                         Event::Committed {
                             node,
                             life,
