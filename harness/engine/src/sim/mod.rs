@@ -16,6 +16,7 @@
 mod client;
 mod clock;
 pub mod disk;
+mod draws;
 mod fault;
 mod list;
 mod net;
@@ -26,9 +27,12 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod twice;
 
+pub use draws::Draw;
 pub(crate) use list::rows;
 pub use trial::{Trial, TrialOptions, trial};
+pub use twice::{Divergence, Sides, twice};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -41,7 +45,6 @@ use mailproof_model::history::{Seal, Sink, Writer};
 use mailproof_model::order::{Order, Unavailable, World, WorldError};
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_model::plan::Plan;
-use mailproof_model::rng::Rng;
 use mailproof_model::target::TargetFile;
 use mailproof_node::Output;
 use mailproof_node::event::NodeEvent;
@@ -54,6 +57,7 @@ use crate::topology::{Addresses, TemplateError, Virtual};
 
 use client::Session;
 use clock::Clock;
+use draws::Draws;
 use net::Wire;
 use node::Host;
 use settings::Settings;
@@ -159,7 +163,7 @@ pub struct SimWorld<W: Sink> {
     plan: Arc<Plan>,
     context: Arc<LinkContext>,
     settings: Settings,
-    rng: Rng,
+    rng: Draws,
     clock: Clock<Coming>,
     writer: Writer<W>,
     said: VecDeque<Event>,
@@ -217,7 +221,7 @@ impl<W: Sink> SimWorld<W> {
                 .map(|(i, link)| (Virtual.link(link), i))
                 .collect(),
             settings: Settings::draw(plan.seed),
-            rng: Rng::keyed(plan.seed, "sim", 0),
+            rng: Draws::new(plan.seed),
             clock: Clock::new(),
             writer,
             said: VecDeque::new(),
@@ -334,6 +338,7 @@ impl<W: Sink> World for SimWorld<W> {
     }
 
     fn order(&mut self, order: Order) -> Result<(), WorldError> {
+        self.rng.at(self.clock.now());
         self.carry_out(order)?;
         self.failed.clone().map_or(Ok(()), Err)
     }
@@ -348,6 +353,7 @@ impl<W: Sink> World for SimWorld<W> {
             }
             match self.clock.pop(until) {
                 Some(coming) => {
+                    self.rng.at(self.clock.now());
                     self.happen(coming);
                     self.count();
                 }

@@ -3,6 +3,8 @@
 
 use mailproof_model::rng::Rng;
 
+use super::draws::Draws;
+
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
 
@@ -39,7 +41,7 @@ impl Settings {
     }
 
     /// A draw between a least and how much more.
-    pub(super) fn time(range: (u64, u64), rng: &mut Rng) -> u64 {
+    pub(super) fn time(range: (u64, u64), rng: &mut Draws) -> u64 {
         range.0 + rng.below(range.1 + 1)
     }
 }

@@ -54,20 +54,44 @@ pub struct Trial {
 /// [`SimError`]: the plan cannot be simulated, or the harness failed.
 pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<Trial, SimError> {
     let mut history = Vec::new();
+    let mut trial = trial_into(
+        plan,
+        target,
+        Kept {
+            bytes: &mut history,
+            keep: options.history,
+        },
+        &mut |world| {
+            if options.passages {
+                world.keep_passages();
+            }
+        },
+        &mut |_| {},
+    )?;
+    trial.history = history;
+    Ok(trial)
+}
+
+/// A trial whose history goes to `sink`; `before` sees the world before
+/// anything happens in it, `after` sees it when it has come to its end,
+/// however it has.
+pub(super) fn trial_into<'a>(
+    plan: &Plan,
+    target: &TargetFile,
+    sink: Kept<'a>,
+    before: &mut dyn FnMut(&mut SimWorld<Kept<'a>>),
+    after: &mut dyn FnMut(&mut SimWorld<Kept<'a>>),
+) -> Result<Trial, SimError> {
     let mut ledger = Ledger::new(plan.scenario.workload.messages);
-    let sink = Kept {
-        bytes: &mut history,
-        keep: options.history,
-    };
     let writer = Writer::create(sink, plan, Durability::Buffered)?;
     let mut world = SimWorld::new(plan.clone(), target, writer)?;
-    if options.passages {
-        world.keep_passages();
-    }
     let mut director = Director::new(plan.clone())?;
-    drive(&mut world, &mut director, &mut |event: &Event| {
+    before(&mut world);
+    let driven = drive(&mut world, &mut director, &mut |event: &Event| {
         ledger.fold(event);
-    })?;
+    });
+    after(&mut world);
+    driven?;
     let lasted = mailproof_model::order::World::now(&world);
     let seal = world.seal()?;
     let happenings = world.clock.happened();
@@ -78,7 +102,7 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
     Ok(Trial {
         judgement: from_ledger(plan, &ledger, &Ending::Sealed),
         seal,
-        history,
+        history: Vec::new(),
         lasted,
         happenings,
         prelude,
@@ -88,9 +112,9 @@ pub fn trial(plan: &Plan, target: &TargetFile, options: TrialOptions) -> Result<
 }
 
 /// Keeps what is written to it, or only takes it.
-struct Kept<'a> {
-    bytes: &'a mut Vec<u8>,
-    keep: bool,
+pub(super) struct Kept<'a> {
+    pub(super) bytes: &'a mut Vec<u8>,
+    pub(super) keep: bool,
 }
 
 impl std::io::Write for Kept<'_> {
