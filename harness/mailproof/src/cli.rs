@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::campaign::shard::Shard;
 use crate::seeds::Seeds;
 
 /// The whole command line.
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Judge finished runs again from their histories, offline
     Check(CheckArgs),
+    /// Put the stores of a campaign's parts together
+    Merge(MergeArgs),
     /// List the scenarios that the command carries, or the targets
     List(ListArgs),
     /// Check scenario files without running anything
@@ -117,6 +120,41 @@ pub(crate) struct RunArgs {
     /// scenario must then turn INCONCLUSIVE
     #[arg(long, value_name = "STEP")]
     pub(crate) disarm: Vec<u32>,
+    /// Search the seeds in memory and keep what came of them in this folder,
+    /// which has run directories only of the seeds worth a look; called again
+    /// after an end of any kind, run what is missing (engine `sim`)
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "keep"])]
+    pub(crate) campaign: Option<PathBuf>,
+    /// Search only the i-th of n parts of the seeds, into a folder of its own
+    /// below that of the campaign; counted from 0 or from 1: n/n is 0/n
+    #[arg(
+        long,
+        value_name = "i/n",
+        env = "MAILPROOF_SHARD",
+        requires = "campaign"
+    )]
+    pub(crate) shard: Option<Shard>,
+    /// Exit 0 once every seed was tried, whatever came of it: for job engines,
+    /// which start again what exits otherwise; `merge` gives the exit code
+    #[arg(long, requires = "campaign")]
+    pub(crate) leave_verdict: bool,
+    /// Run every seed twice and compare draws and histories (engine `sim`)
+    #[arg(long)]
+    pub(crate) twice: bool,
+}
+
+/// Arguments of `merge`.
+#[derive(Debug, Args)]
+pub(crate) struct MergeArgs {
+    /// Where the merged store goes: a new or empty folder
+    #[arg(value_name = "OUT")]
+    pub(crate) out: PathBuf,
+    /// The stores of a campaign's parts, or folders that hold them
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// How the summary is written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `check`.

@@ -73,7 +73,10 @@ pub(crate) struct Console {
     /// How text on standard output is painted.
     pub(crate) out_paint: Paint,
     live: Option<MultiProgress>,
+    /// Nobody reads results any more, or they cannot be written.
     closed: AtomicBool,
+    /// They cannot be written: a full disk, say.
+    failed: AtomicBool,
 }
 
 impl Console {
@@ -91,6 +94,7 @@ impl Console {
             },
             live: terminal.then(MultiProgress::new),
             closed: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -147,15 +151,19 @@ impl Console {
             Some(live) => live.suspend(write),
             None => write(),
         };
-        if done.is_err() {
+        if let Err(e) = &done {
             self.closed.store(true, Ordering::Relaxed);
+            // A reader that has seen enough (`| head -1`) is no failure.
+            if e.kind() != io::ErrorKind::BrokenPipe {
+                self.failed.store(true, Ordering::Relaxed);
+            }
         }
         done.is_ok()
     }
 
-    /// Whether every result so far could be written.
+    /// Whether every result so far could be written, to whoever wants it.
     pub(crate) fn intact(&self) -> bool {
-        !self.closed.load(Ordering::Relaxed)
+        !self.failed.load(Ordering::Relaxed)
     }
 
     /// A line of its own for something that runs.

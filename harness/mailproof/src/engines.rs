@@ -10,14 +10,14 @@ use mailproof_engine::sim::SimWorld;
 use mailproof_model::bundle::Bundle;
 use mailproof_model::director::Director;
 use mailproof_model::drive::{DriveError, drive};
-use mailproof_model::event::Event;
+use mailproof_model::event::{At, Event, What};
 use mailproof_model::history::{Durability, Seal, Writer};
-use mailproof_model::order::{World, WorldError};
+use mailproof_model::order::{Order, World, WorldError};
 use mailproof_model::plan::Plan;
 use mailproof_model::target::TargetFile;
 
 use crate::cli::Engine;
-use crate::interrupt::{Interrupt, Interruptible};
+use crate::interrupt::{self, Interrupt, Interruptible};
 use crate::job::Job;
 use crate::library;
 
@@ -25,7 +25,7 @@ use crate::library;
 pub(crate) enum Ended {
     /// The engine cannot do what the plan needs; nothing was started.
     Unavailable(String),
-    /// The harness failed, or the run was interrupted.
+    /// The harness failed.
     Failed(String),
 }
 
@@ -58,27 +58,48 @@ pub(crate) fn carry_out(
         Engine::Process => {
             let writer = writer(history, plan, Durability::EachEvent)?;
             let mut world = process(plan, &job.target.file, writer, &job.dir, job.keep)?;
-            drive(
-                &mut Interruptible::real(&mut world, interrupt),
-                director,
-                observe,
-            )?;
+            let look = Some(interrupt::LOOK);
+            driven(&mut world, director, interrupt, look, observe)?;
             Ok(world.seal()?)
         }
         Engine::Sim => {
             let writer = writer(history, plan, Durability::Buffered)?;
             let mut world = SimWorld::new(plan.clone(), &job.target.file, writer)
                 .map_err(|e| Ended::Failed(e.to_string()))?;
-            drive(
-                &mut Interruptible::simulated(&mut world, interrupt),
-                director,
-                observe,
-            )?;
+            driven(&mut world, director, interrupt, None, observe)?;
             world
                 .seal()
                 .map_err(|e| Ended::Failed(format!("the history cannot be sealed: {e}")))
         }
     }
+}
+
+/// Drives a plan to its end. When somebody asks the process to end, the world
+/// is taken down and the history says so.
+fn driven(
+    world: &mut dyn World,
+    director: &mut Director,
+    interrupt: &Interrupt,
+    look: Option<At>,
+    observe: &mut dyn FnMut(&Event),
+) -> Result<(), Ended> {
+    let mut ended = false;
+    let mut watched = Interruptible::new(world, interrupt, look);
+    let came = drive(&mut watched, director, &mut |event| {
+        ended |= matches!(event.ev, What::End { .. });
+        observe(event);
+    });
+    if !watched.broke_off() {
+        return Ok(came?);
+    }
+    if !ended {
+        let why = interrupt::INTERRUPTED.to_owned();
+        world.order(Order::Record(What::End { why }))?;
+        while let Some(event) = world.next(0)? {
+            observe(&event);
+        }
+    }
+    Ok(())
 }
 
 /// Why an engine cannot carry a plan out, if it cannot.

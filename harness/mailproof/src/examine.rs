@@ -38,6 +38,8 @@ pub(crate) enum Examined {
 pub(crate) struct Judged {
     pub(crate) plan: Plan,
     pub(crate) judgement: Judgement,
+    /// The root of the history, 64 hex digits, if it is sealed.
+    pub(crate) root: Option<String>,
     /// The events that a report shows.
     pub(crate) events: BTreeMap<u64, Event>,
     /// Files in the directory that are no part of the run.
@@ -96,9 +98,14 @@ pub(crate) fn examine(extra: &Extra, dir: &Path) -> Result<Examined, String> {
     let events = pick(&path, &report::shown(&judgement))?;
     let shown_as = shown_as(dir);
     let reproduce = reproduce(extra, &plan, &shown_as);
+    let root = match verified.integrity {
+        Integrity::Sealed { root, .. } => Some(root),
+        _ => None,
+    };
     Ok(Examined::Judged(Box::new(Judged {
         plan,
         judgement,
+        root,
         events,
         unlisted: verified.unlisted,
         dir: shown_as,

@@ -12,7 +12,10 @@ use mailproof_model::order::{Order, Unavailable, World, WorldError};
 use crate::exit_code::Exit;
 
 /// How often a waiting run looks whether it was interrupted, in nanoseconds.
-const LOOK: At = 100_000_000;
+pub(crate) const LOOK: At = 100_000_000;
+
+/// What the history of an interrupted run gives as the reason of its end.
+pub(crate) const INTERRUPTED: &str = "interrupted";
 
 /// Whether somebody asked the process to end.
 #[derive(Clone, Debug, Default)]
@@ -67,26 +70,31 @@ pub(crate) struct Interruptible<'a> {
     interrupt: &'a Interrupt,
     /// How long it may wait before it looks again, in nanoseconds.
     look: At,
+    broke_off: bool,
     ending: bool,
 }
 
 impl<'a> Interruptible<'a> {
-    /// Watches over a world whose waits take real time.
-    pub(crate) fn real(world: &'a mut dyn World, interrupt: &'a Interrupt) -> Self {
+    /// Watches over a world; `look` is how long that may wait in real
+    /// nanoseconds before the process is looked at again, `None` where waits
+    /// take no time.
+    pub(crate) fn new(
+        world: &'a mut dyn World,
+        interrupt: &'a Interrupt,
+        look: Option<At>,
+    ) -> Self {
         Self {
             world,
             interrupt,
-            look: LOOK,
+            look: look.unwrap_or(At::MAX),
+            broke_off: false,
             ending: false,
         }
     }
 
-    /// Watches over a world whose waits take no time.
-    pub(crate) fn simulated(world: &'a mut dyn World, interrupt: &'a Interrupt) -> Self {
-        Self {
-            look: At::MAX,
-            ..Self::real(world, interrupt)
-        }
+    /// Whether the run was ended because the process was asked to end.
+    pub(crate) fn broke_off(&self) -> bool {
+        self.broke_off
     }
 }
 
@@ -106,6 +114,7 @@ impl World for Interruptible<'_> {
     fn next(&mut self, until: At) -> Result<Option<Event>, WorldError> {
         loop {
             if self.interrupt.asked() && !self.ending {
+                self.broke_off = true;
                 return Err(WorldError("the run was interrupted".to_owned()));
             }
             let look = until.min(self.world.now().saturating_add(self.look));

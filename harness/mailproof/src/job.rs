@@ -111,6 +111,25 @@ impl Outcome {
         }
     }
 
+    /// The root of its history, where that is whole.
+    pub(crate) fn root(&self) -> Option<&str> {
+        match &self.0 {
+            Became::Judged(judged, ..) => judged.root.as_deref(),
+            Became::Unrun { .. } => None,
+        }
+    }
+
+    /// The same with a failure of the harness that the history does not show.
+    /// Nothing hides a FAIL.
+    pub(crate) fn failed(self, why: String) -> Self {
+        match self.0 {
+            Became::Judged(judged, verdict, None) if verdict != Verdict::Fail => {
+                Self(Became::Judged(judged, Verdict::Error, Some(why)))
+            }
+            other => Self(other),
+        }
+    }
+
     pub(crate) fn json(&self) -> RunLine {
         match &self.0 {
             Became::Judged(judged, verdict, failure) => {
@@ -176,28 +195,10 @@ impl Job {
         interrupt: &Interrupt,
         observe: &mut dyn FnMut(&Plan, &Event),
     ) -> Outcome {
-        let scenario = &self.source.scenario;
-        let plan = Plan::build(
-            scenario,
-            &self.target.file,
-            self.engine.name(),
-            self.seed,
-            &self.run_id(),
-        );
-        let mut plan = match plan {
+        let plan = match self.plan() {
             Ok(plan) => plan,
-            Err(why) => {
-                let verdict = match &why {
-                    Refusal::NotApplicable { .. } | Refusal::NoModel { .. } => {
-                        Verdict::NotApplicable
-                    }
-                    Refusal::Times(_) => Verdict::Inconclusive,
-                    Refusal::Scenario(_) => Verdict::Error,
-                };
-                return self.unrun(extra, verdict, why.to_string());
-            }
+            Err((verdict, why)) => return self.unrun(extra, verdict, why),
         };
-        plan.disarmed.clone_from(&self.disarm);
         let mut director = match Director::new(plan.clone()) {
             Ok(director) => director,
             Err(why) => return self.unrun(extra, Verdict::Error, why.to_string()),
@@ -217,10 +218,48 @@ impl Job {
                 let _ = fs::remove_dir_all(&self.dir);
                 return self.unrun(extra, Verdict::NotApplicable, why);
             }
-            Err(Ended::Failed(_)) if interrupt.asked() => None,
             Err(Ended::Failed(why)) => Some(why),
         };
         self.judge(extra, failure)
+    }
+
+    /// What will be run: the same for the same job in the simulator.
+    ///
+    /// # Errors
+    /// The verdict on a job that comes to no plan, and why.
+    pub(crate) fn plan(&self) -> Result<Plan, (Verdict, String)> {
+        let built = Plan::build(
+            &self.source.scenario,
+            &self.target.file,
+            self.engine.name(),
+            self.seed,
+            &self.run_id(),
+        );
+        let mut plan = built.map_err(|why| {
+            let verdict = match &why {
+                Refusal::NotApplicable { .. } | Refusal::NoModel { .. } => Verdict::NotApplicable,
+                Refusal::Times(_) => Verdict::Inconclusive,
+                Refusal::Scenario(_) => Verdict::Error,
+            };
+            (verdict, why.to_string())
+        })?;
+        plan.disarmed.clone_from(&self.disarm);
+        Ok(plan)
+    }
+
+    /// The command that repeats it.
+    pub(crate) fn reproduce(&self, extra: &Extra) -> String {
+        let mut command = examine::command(
+            extra,
+            &self.source.name,
+            self.engine.name(),
+            self.seed,
+            &self.target.asked,
+        );
+        for step in &self.disarm {
+            command.push_str(&format!(" --disarm {step}"));
+        }
+        command
     }
 
     /// Makes the run directory and puts the files that were run into it.
@@ -262,13 +301,7 @@ impl Job {
 
     fn unrun(&self, extra: &Extra, verdict: Verdict, reason: String) -> Outcome {
         let scenario = &self.source.scenario.id;
-        let reproduce = examine::command(
-            extra,
-            &self.source.name,
-            self.engine.name(),
-            self.seed,
-            &self.target.asked,
-        );
+        let reproduce = self.reproduce(extra);
         let dir = shown_as(&self.dir);
         let dir = self.dir.exists().then_some(dir.as_str());
         let line = Box::new(RunLine::unrun(verdict, &reason, dir).of(

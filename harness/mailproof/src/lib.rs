@@ -5,6 +5,7 @@
 //! scenarios from `cargo test`: see [`Harness`] and [`run_scenario`].
 
 mod bench;
+mod campaign;
 mod check;
 mod cli;
 mod console;
@@ -107,6 +108,7 @@ fn command(extra: Extra) -> Exit {
     };
     match cli.command {
         Command::Run(args) => run::run(&context, args),
+        Command::Merge(args) => campaign::merge::merge(&context, &args),
         Command::Check(args) => check::check(&context, &args),
         Command::Doctor(args) => doctor::doctor(&context, &args),
         Command::Gc(args) => gc::gc(&context, &args),

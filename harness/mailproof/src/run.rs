@@ -8,10 +8,12 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, io, thread};
 
+use mailproof_engine::sim;
 use mailproof_model::event::Event;
 use mailproof_model::plan::Plan;
 use mailproof_model::verdict::Verdict;
 
+use crate::campaign::shard::Shard;
 use crate::cli::{Engine, Format, RunArgs};
 use crate::context::Context;
 use crate::exit_code::Exit;
@@ -21,7 +23,7 @@ use crate::progress::Progress;
 use crate::report::Summary;
 use crate::report::sentence::{headline, sentence};
 use crate::seeds::Seeds;
-use crate::{source, target_choice};
+use crate::{campaign, source, target_choice};
 
 /// Where run directories go when nothing is said.
 const RUNS: &str = "mailproof-runs";
@@ -32,6 +34,9 @@ const REFRESH: Duration = Duration::from_millis(100);
 /// Up to so many runs are reported in full; of more, only those that did not
 /// pass.
 const FEW: usize = 20;
+
+/// So many seeds may each have a run directory.
+const MOST_SEEDS: u64 = 100_000;
 
 /// Scenarios of real processes that run at the same time for each core: they
 /// mostly wait for timers.
@@ -65,11 +70,44 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Exit {
             }
         }
     }
+    let simulated = [
+        ("--campaign", args.campaign.is_some()),
+        ("--twice", args.twice),
+    ];
+    for (option, given) in simulated {
+        if given && args.engine != Engine::Sim {
+            let why = format!("{option} is for the simulator alone: add --engine sim");
+            return context.refuse(Exit::Usage, &why);
+        }
+    }
+    let seeds = args.seeds.clone().unwrap_or_else(|| Seeds::one(args.seed));
+    if let Some(dir) = &args.campaign {
+        let search = campaign::Search {
+            sources,
+            target,
+            seeds,
+            shard: args.shard.unwrap_or(Shard::ALL),
+            disarm: args.disarm,
+            twice: args.twice,
+        };
+        let manner = campaign::Manner {
+            dir,
+            jobs: args.jobs.map_or_else(|| at_once(args.engine), usize::from),
+            format: args.format,
+            leave_verdict: args.leave_verdict,
+        };
+        return campaign::run(context, &search, &manner);
+    }
+    if seeds.count() > MOST_SEEDS {
+        return context.refuse(
+            Exit::Usage,
+            &format!("at most {MOST_SEEDS} seeds, of each of which there is a run directory; --campaign takes more"),
+        );
+    }
     let out = match out(args.out.as_deref()) {
         Ok(out) => out,
         Err(why) => return context.refuse(Exit::Usage, &why),
     };
-    let seeds = args.seeds.unwrap_or_else(|| Seeds::one(args.seed));
     let many = seeds.iter().nth(1).is_some();
     let mut jobs = Vec::new();
     for source in &sources {
@@ -121,7 +159,12 @@ pub(crate) fn run(context: &Context, args: RunArgs) -> Exit {
         reports: Vec::new(),
         summary: Summary::new(),
     };
-    carry_out(context, &interrupt, &jobs, at_once, many, &mut ledger);
+    let manner = Manner {
+        at_once,
+        many,
+        twice: args.twice,
+    };
+    carry_out(context, &interrupt, &jobs, &manner, &mut ledger);
     let missed = jobs.len() - ledger.summary.verdicts().len();
     let verdicts = ledger.summary.verdicts();
     for report in &ledger.reports {
@@ -176,18 +219,27 @@ impl Ledger<'_> {
     }
 }
 
+/// How jobs are run.
+struct Manner {
+    /// So many at the same time.
+    at_once: usize,
+    /// Whether there are several seeds.
+    many: bool,
+    /// Whether every seed is run twice.
+    twice: bool,
+}
+
 fn carry_out(
     context: &Context,
     interrupt: &Interrupt,
     jobs: &[Job],
-    at_once: usize,
-    many: bool,
+    manner: &Manner,
     ledger: &mut Ledger<'_>,
 ) {
     let next = AtomicUsize::new(0);
     let (done, results) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..at_once {
+        for _ in 0..manner.at_once {
             let (done, next) = (done.clone(), &next);
             scope.spawn(move || {
                 loop {
@@ -196,8 +248,11 @@ fn carry_out(
                     if interrupt.asked() {
                         return;
                     }
-                    let name = name(job, many);
-                    let outcome = one(context, interrupt, job, &name);
+                    let name = name(job, manner.many);
+                    let mut outcome = one(context, interrupt, job, &name);
+                    if manner.twice && !interrupt.asked() {
+                        outcome = alike(job, outcome);
+                    }
                     if done.send((index, name, outcome)).is_err() {
                         return;
                     }
@@ -210,6 +265,29 @@ fn carry_out(
         }
     });
     ledger.take_rest();
+}
+
+/// A job that is run twice more, in memory: an ERROR if these two or the run
+/// directory differ.
+fn alike(job: &Job, outcome: Outcome) -> Outcome {
+    let Some(root) = outcome.root().map(str::to_owned) else {
+        return outcome;
+    };
+    let plan = match job.plan() {
+        Ok(plan) => plan,
+        Err((_, why)) => return outcome.failed(why),
+    };
+    match sim::twice(&plan, &job.target.file) {
+        Ok((_, Some(parted))) => {
+            outcome.failed(format!("run twice, it came out otherwise: {parted}"))
+        }
+        Ok((trial, None)) if trial.seal.root_hex() != root => outcome.failed(format!(
+            "run twice, it came out otherwise: the history has the root {root} on disk, {} in memory",
+            trial.seal.root_hex()
+        )),
+        Ok(_) => outcome,
+        Err(why) => outcome.failed(why.to_string()),
+    }
 }
 
 /// One job with its line on the console, and once more if its times did not

@@ -1,11 +1,12 @@
 //! Ranges of seeds, `0..200`.
 
+use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
 /// At most so many seeds in one call: a typing error shall not queue up years
 /// of work.
-const MOST: u64 = 100_000;
+const MOST: u64 = 100_000_000;
 
 /// A half-open range of seeds: `A..B` is A, A+1, … B-1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +19,27 @@ impl Seeds {
         Self(seed..seed.saturating_add(1))
     }
 
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.end - self.0.start
+    }
+
+    /// The first.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.0.start
+    }
+
     /// The seeds, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + use<> {
         self.0.clone()
+    }
+}
+
+impl fmt::Display for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.0.start, self.0.end)
     }
 }
 
@@ -62,7 +81,7 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for text in ["", "3", "5..5", "6..5", "a..b", "..", "0..2000000"] {
+        for text in ["", "3", "5..5", "6..5", "a..b", "..", "0..200000000"] {
             assert!(text.parse::<Seeds>().is_err(), "{text}");
         }
     }

@@ -11,6 +11,7 @@ use mailproof_model::verdict::{Finding, Judgement, Verdict};
 
 use crate::console::{Paint, Style};
 use crate::explain;
+use crate::interrupt::INTERRUPTED;
 use sentence::{line, seconds, witness};
 
 /// The most events of one timeline that a report shows; the rest is counted.
@@ -225,7 +226,10 @@ impl Report<'_> {
 fn advice(plan: &Plan, missing: &[String]) -> &'static str {
     if !plan.disarmed.is_empty() {
         "The fault was disarmed on purpose, so this is what should come out."
-    } else if missing.iter().any(|m| m.contains("did not finish")) {
+    } else if missing
+        .iter()
+        .any(|m| m.contains("did not finish") || m.ends_with(INTERRUPTED))
+    {
         "This is not a pass. The run was interrupted; run it again."
     } else if plan.engine == "sim" {
         "This is not a pass. The simulator repeats it exactly: change the scenario or the seed so that the run reaches what is missing."
