@@ -96,9 +96,11 @@ impl Harness {
         match plan {
             // An engine that cannot even be asked shall show as what it is.
             Ok(plan) => engines::refusal(job.engine, &plan, &job.target.file).unwrap_or_default(),
-            Err(why @ (Refusal::NotApplicable { .. } | Refusal::NoModel { .. })) => {
-                Some(why.to_string())
-            }
+            Err(
+                why @ (Refusal::NotApplicable { .. }
+                | Refusal::NoModel { .. }
+                | Refusal::NoClaim { .. }),
+            ) => Some(why.to_string()),
             // What is wrong otherwise shall show as what it is.
             Err(Refusal::Times(_) | Refusal::Scenario(_)) => None,
         }

@@ -32,7 +32,11 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Exit {
         );
         let plan = match plan {
             Ok(plan) => plan,
-            Err(why @ (Refusal::NotApplicable { .. } | Refusal::NoModel { .. })) => {
+            Err(
+                why @ (Refusal::NotApplicable { .. }
+                | Refusal::NoModel { .. }
+                | Refusal::NoClaim { .. }),
+            ) => {
                 console.say(&format!("{}: does not apply: {why}", scenario.id));
                 continue;
             }

@@ -6,6 +6,7 @@
 //! and nothing else.
 
 pub mod bundle;
+pub mod chaos;
 pub mod claims;
 pub mod diagnostic;
 pub mod director;

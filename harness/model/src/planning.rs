@@ -1,6 +1,7 @@
 //! From a scenario, a target and a seed to a [`Plan`], or to the reason why
 //! there is none.
 
+use crate::chaos;
 use crate::plan::Plan;
 use crate::scenario::{Scenario, Span, Time, Times};
 use crate::target::{TargetFile, plain};
@@ -38,6 +39,15 @@ pub enum Refusal {
         /// The target's name.
         target: String,
     },
+    /// The target claims to survive none of the faults that a chaos scenario
+    /// draws from: NOT-APPLICABLE.
+    #[error(
+        "the target `{target}` makes no claim about any kind of fault that the scenario draws from"
+    )]
+    NoClaim {
+        /// The target's name.
+        target: String,
+    },
     /// The scenario's times cannot be had with this target, so that a run
     /// would prove nothing: INCONCLUSIVE.
     #[error("{0}")]
@@ -48,8 +58,8 @@ pub enum Refusal {
 }
 
 impl Plan {
-    /// Decides what can be decided before the run. The target's version is
-    /// not known yet and is left open.
+    /// Decides what can be decided before the run, with a chaos scenario drawn
+    /// from its seed. The target's version is not known yet and is left open.
     ///
     /// # Errors
     /// A [`Refusal`]: the scenario does not apply to the target, the target
@@ -61,17 +71,15 @@ impl Plan {
         seed: u64,
         run: &str,
     ) -> Result<Self, Refusal> {
-        let missing: Vec<String> = needed(scenario)
-            .into_iter()
-            .filter(|capability| !target.can(capability))
-            .map(str::to_owned)
-            .collect();
-        if !missing.is_empty() {
-            return Err(Refusal::NotApplicable {
-                target: target.name.clone(),
-                missing,
-            });
-        }
+        let drawn;
+        let scenario = if scenario.chaos.is_some() {
+            capable(scenario, target)?;
+            drawn = chaos::draw(scenario, target, seed)?;
+            &drawn
+        } else {
+            scenario
+        };
+        capable(scenario, target)?;
         if engine == "sim" && target.sim.is_none() {
             return Err(Refusal::NoModel {
                 target: target.name.clone(),
@@ -100,6 +108,22 @@ impl Plan {
             disarmed: Vec::new(),
         })
     }
+}
+
+/// Whether the target has what the scenario needs.
+fn capable(scenario: &Scenario, target: &TargetFile) -> Result<(), Refusal> {
+    let missing: Vec<String> = needed(scenario)
+        .into_iter()
+        .filter(|capability| !target.can(capability))
+        .map(str::to_owned)
+        .collect();
+    if !missing.is_empty() {
+        return Err(Refusal::NotApplicable {
+            target: target.name.clone(),
+            missing,
+        });
+    }
+    Ok(())
 }
 
 /// The capabilities that a scenario needs: those it lists, and those that
@@ -144,7 +168,7 @@ pub fn planned(time: &Time) -> Result<Times, (&'static str, String)> {
 
 /// The times in force: the scenario's where the target lets them be set, the
 /// target's where it does not.
-fn times(time: &Time, target: &TargetFile) -> Result<Times, Refusal> {
+pub(crate) fn times(time: &Time, target: &TargetFile) -> Result<Times, Refusal> {
     let mut times = Times::new();
     for (name, default) in TIMES {
         let has = target.times.get(name);

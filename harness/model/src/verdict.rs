@@ -246,6 +246,11 @@ pub struct Judgement {
     pub evidence: Vec<Evidence>,
     /// What is missing for a PASS, one sentence each.
     pub missing: Vec<String>,
+    /// Faults and windows that did not come and need not (`faults = "any"`),
+    /// one sentence each: nothing counts on them.
+    pub remarks: Vec<String>,
+    /// The steps whose faults acted, by all the evidence that each needs.
+    pub acted: Vec<u32>,
     /// What should not be.
     pub findings: Vec<Finding>,
     /// Where the harness failed or contradicts itself.

@@ -426,7 +426,7 @@ fn nodes() {
                 "restart = { node = \"n1\", at = \"30% accepted\", back = \"never\" }",
                 &[
                     "s.toml:20:54: a restart starts the node again with its store (for a node that does not come back, or comes back empty, use `node-lost`) ^\"never\"",
-                    "s.toml:22:18: no earlier step takes a node away that comes back ^\"back\"",
+                    "s.toml:22:18: no earlier step breaks anything that comes back ^\"back\"",
                 ],
             ),
             (
@@ -447,7 +447,7 @@ fn nodes() {
                 "crash = { node = \"n1\", at = \"30% accepted\", back = \"same\", after = \"100 ms\" }",
                 "node-lost = { node = \"n3\", at = \"30% accepted\", back = \"never\" }",
                 &[
-                    "s.toml:22:18: no earlier step takes a node away that comes back ^\"back\"",
+                    "s.toml:22:18: no earlier step breaks anything that comes back ^\"back\"",
                     "s.toml:28:24: nothing passes on `client->n3`: step 0 took `n3` away for good ^\"client->n3\"",
                     "s.toml:30:22: `n3` is gone: step 0 took it away for good ^\"n3\"",
                 ],
@@ -663,7 +663,7 @@ fn waits() {
             (
                 "crash = { node = \"n1\", at = \"30% accepted\", back = \"same\", after = \"100 ms\" }",
                 "node-lost = { node = \"n1\", at = \"30% accepted\", back = \"never\" }",
-                &["s.toml:22:18: no earlier step takes a node away that comes back ^\"back\""],
+                &["s.toml:22:18: no earlier step breaks anything that comes back ^\"back\""],
             ),
             (
                 "for = \"3 s\"",
@@ -806,6 +806,128 @@ fn windows() {
                 "nodes = 3",
                 "nodes = 0",
                 &["s.toml:4:9: expected 1 to 50 transport nodes ^0"],
+            ),
+        ],
+    );
+}
+
+/// A chaos scenario.
+const CHAOS: &str = r#"id = "chaos/good"
+title = "Good chaos"
+needs = ["relay"]
+[chaos]
+messages = "100..250"
+size = "1 B..64 KiB"
+recipients = "1..4"
+sessions = "1..12"
+nodes = "2..6"
+stores = "0..2"
+faults = "1..6"
+kinds = ["crash", "reset"]
+verbs = ["XPEER"]
+within = "claim"
+"#;
+
+#[test]
+fn chaos() {
+    scenario::lint("chaos.toml", CHAOS).unwrap();
+    refused(
+        CHAOS,
+        &[
+            (
+                "messages = \"100..250\"",
+                "messages = \"99..250\"",
+                &["s.toml:5:12: expected a number or a range within 100..10000 ^\"99..250\""],
+            ),
+            (
+                "nodes = \"2..6\"",
+                "nodes = \"0..6\"",
+                &["s.toml:9:9: expected a number or a range within 1..50 ^\"0..6\""],
+            ),
+            (
+                "faults = \"1..6\"",
+                "faults = 0",
+                &["s.toml:11:10: expected a number or a range within 1..50 ^0"],
+            ),
+            (
+                "size = \"1 B..64 KiB\"",
+                "size = \"0 B\"",
+                &["s.toml:6:8: expected messages of more than 0 bytes and at most 64 MiB ^\"0 B\""],
+            ),
+            (
+                "kinds = [\"crash\", \"reset\"]",
+                "kinds = []",
+                &[
+                    "s.toml:12:9: chaos without any kind of fault proves nothing (remove `kinds` to draw from every kind) ^[]",
+                ],
+            ),
+            (
+                "kinds = [\"crash\", \"reset\"]",
+                "kinds = [\"crash\", \"crash\"]",
+                &["s.toml:12:19: this kind is listed twice ^\"crash\""],
+            ),
+            (
+                "verbs = [\"XPEER\"]",
+                "verbs = [\"X PEER\"]",
+                &["s.toml:13:10: `X PEER` is not the name of an SMTP verb ^\"X PEER\""],
+            ),
+            (
+                "within = \"claim\"",
+                "within = \"claim\"\n[workload]\nmessages = 100",
+                &[
+                    "s.toml:15:1: `workload` and `chaos` exclude each other: each seed draws its own (remove `workload`; the ranges to draw from stand in [chaos]) ^[workload]",
+                ],
+            ),
+            (
+                "within = \"claim\"",
+                "within = \"claim\"\n[[step]]\ncrash = { node = \"n1\", at = \"start\" }",
+                &[
+                    "s.toml:15:1: `step` and `chaos` exclude each other: each seed draws its own (remove `step`; the ranges to draw from stand in [chaos]) ^[[step]]",
+                ],
+            ),
+            (
+                "needs = [\"relay\"]",
+                "drawn = \"chaos/good seed 1\"",
+                &[
+                    "s.toml:3:9: a scenario that was drawn has no [chaos] table any more ^\"chaos/good seed 1\"",
+                ],
+            ),
+        ],
+    );
+    let wrong = CHAOS.replace("\"crash\"", "\"crush\"");
+    let found = scenario::lint("s.toml", &wrong).unwrap_err();
+    assert!(
+        found[0].to_string().starts_with(
+            "s.toml:12:10: `crush` is no word that may stand here; expected one of `crash`"
+        ),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn mail_is_needed_and_any_fault_will_do_only_where_there_is_one() {
+    refused(
+        BARE,
+        &[
+            (
+                "[workload]\nmessages = 100\nsender = \"once\"\n",
+                "",
+                &[
+                    "s.toml:1:1: `workload` is missing: a scenario without mail proves nothing (add [workload] with `messages`, or [chaos], from which each seed draws) ^",
+                ],
+            ),
+            (
+                "windows = []",
+                "windows = []\nfaults = \"any\"",
+                &[
+                    "s.toml:11:10: no step is a fault: there is none of which one could act ^\"any\"",
+                ],
+            ),
+            (
+                "sender = \"once\"",
+                "sender = \"once\"\npace = \"0 s\"",
+                &["s.toml:9:8: `0 s` is no time at all: expected more than 0 ^\"0 s\""],
             ),
         ],
     );

@@ -111,6 +111,20 @@ fn every_smoke_scenario_fits_the_schema() {
     assert!(count >= 9);
 }
 
+#[test]
+fn every_chaos_scenario_fits_the_schema() {
+    for family in ["chaos", "beyond"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../suites")
+            .join(family);
+        for entry in std::fs::read_dir(folder).expect("the suite can be listed") {
+            let path = entry.expect("an entry can be read").path();
+            let text = std::fs::read_to_string(&path).expect("a scenario can be read");
+            assert_eq!(by_schema(&text), None, "{}", path.display());
+        }
+    }
+}
+
 const ALL: &str = r#"
 id = "a/b"
 title = "t"
@@ -119,7 +133,7 @@ rules = ["R052"]
 needs = ["relay"]
 cluster = { nodes = 3, stores = 1 }
 time = { poll = "1 s", takeover = "6 s", retry = "1 s", resend = "1 s", patience = "2 s", require = ["poll < retry"] }
-workload = { messages = 3, size = "1 KiB..2 KiB", recipients = "1..3", sender = "once", sessions = 2, to = "n1" }
+workload = { messages = 3, size = "1 KiB..2 KiB", recipients = "1..3", sender = "once", sessions = 2, to = "n1", pace = "1 s" }
 step = [
     { crash = { node = "busiest", at = "30% accepted", back = "same", after = "1 s" } },
     { power-cut = { node = "any", at = "start" } },
@@ -132,7 +146,9 @@ step = [
     { link = { at = { link = "n1->m1", phase = "mail" }, act = { answer = "451 no" } } },
     { wait = { until = "drained", max = "1 s" } },
 ]
-expect = { delivered = "at-most-once", level = "mailbox", windows = ["takeover"], deadline = "9 s", bounces = true }
+expect = { delivered = "at-most-once", level = "mailbox", windows = ["takeover"], deadline = "9 s", bounces = true, faults = "any" }
+drawn = "chaos/x seed 1"
+chaos = { messages = "100..250", size = "1 B..2 KiB", recipients = "1..3", sessions = 3, nodes = "2..6", stores = 0, faults = "1..6", kinds = ["crash", "half-close"], verbs = ["XPEER"], within = "anything" }
 "#;
 
 #[test]
@@ -158,6 +174,11 @@ fn what_the_types_refuse_the_schema_refuses() {
         ("until = \"drained\"", "until = \"dry\""),
         ("deadline = \"9 s\"", "deadline = 9"),
         ("bounces = true", "bounces = 1"),
+        ("faults = \"any\"", "faults = \"some\""),
+        ("pace = \"1 s\"", "pace = 1"),
+        ("kinds = [\"crash\"", "kinds = [\"crush\""),
+        ("within = \"anything\"", "within = \"all\""),
+        ("sessions = 3", "session = 3"),
     ] {
         assert_eq!(ALL.matches(from).count(), 1, "{from}");
         let text = ALL.replace(from, to);

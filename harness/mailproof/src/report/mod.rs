@@ -52,6 +52,7 @@ impl Report<'_> {
         self.account(&mut out);
         self.evidence(&mut out);
         self.missing(&mut out);
+        self.remarks(&mut out);
         for (n, finding) in self.judgement.findings.iter().enumerate() {
             self.finding(&mut out, n + 1, finding);
         }
@@ -175,6 +176,26 @@ impl Report<'_> {
         }
         if self.judgement.verdict == Verdict::Inconclusive {
             out.line(4, advice(self.plan, missing));
+        }
+    }
+
+    fn remarks(&self, out: &mut Out) {
+        let judgement = self.judgement;
+        if judgement.remarks.is_empty() {
+            return;
+        }
+        out.section("Remarks");
+        let faults = self.plan.scenario.steps.iter();
+        let all = faults.filter(|step| step.failure().is_some()).count();
+        out.line(
+            4,
+            &format!(
+                "{} of {all} faults acted by all that must be seen of a fault; this counts for nothing:",
+                judgement.acted.len()
+            ),
+        );
+        for text in &judgement.remarks {
+            out.line(4, &format!("- {text}"));
         }
     }
 

@@ -180,6 +180,10 @@ impl Director {
         if self.now >= self.began.saturating_add(self.cap) {
             self.why = Some("gave up waiting".to_owned());
         } else if self.now >= self.running_until() {
+            if self.may_pass_over() {
+                self.pass_over(out);
+                return self.run(out);
+            }
             if self.waiting == Some(Waiting::Armed) {
                 // What has not come by now must not disturb the end.
                 let fault = self.step as Fault;
@@ -200,7 +204,18 @@ impl Director {
     fn running_until(&self) -> At {
         if self.step < self.plan.scenario.steps.len() {
             return if self.waits_for_mail() {
-                let stall = self.deadline.saturating_add(self.plan.time("patience"));
+                let over = self.may_pass_over()
+                    && self.sender.is_settled()
+                    && self.sender.is_idle()
+                    && self.sender.is_drained();
+                // With all mail delivered only polls can still bring a point.
+                let stall = if over {
+                    self.quiet
+                } else {
+                    self.deadline
+                        .saturating_add(self.plan.time("patience"))
+                        .saturating_add(self.sender.lull())
+                };
                 self.sender.progress.max(self.anchor).saturating_add(stall)
             } else {
                 At::MAX
@@ -216,7 +231,9 @@ impl Director {
             .max(self.sender.first_outcome)
             .max(self.sender.progress);
         if !self.sender.all_tried() {
-            from = from.saturating_add(self.plan.time("patience"));
+            from = from
+                .saturating_add(self.plan.time("patience"))
+                .saturating_add(self.sender.lull());
         }
         from.saturating_add(self.deadline)
     }

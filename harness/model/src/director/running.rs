@@ -4,7 +4,7 @@ use crate::event::{At, Fault, Stage, StoreState, What};
 use crate::order::{Act, Order};
 use crate::party::{Link, Party, Witness};
 use crate::rng::Rng;
-use crate::scenario::{Back, LinkAct, Pick, Step, Trigger, Until};
+use crate::scenario::{Back, Faults, LinkAct, Pick, Step, Trigger, Until};
 
 use super::cluster::State;
 use super::step;
@@ -387,6 +387,24 @@ impl Director {
             picked,
         }));
         Some(picked)
+    }
+
+    /// Whether the step under way is passed over when its trigger does not
+    /// come, so that those after it have their turn.
+    pub(super) fn may_pass_over(&self) -> bool {
+        self.plan.scenario.expect.faults == Faults::Any
+            && self.waits_for_mail()
+            && self.step < self.plan.scenario.steps.len()
+    }
+
+    /// Goes on without the step under way, whose trigger does not come. It
+    /// has no receipt that it fired; what it armed is taken back.
+    pub(super) fn pass_over(&mut self, out: &mut Vec<Order>) {
+        if self.waiting == Some(Waiting::Armed) {
+            let fault = self.step as Fault;
+            out.push(Order::Release { fault });
+        }
+        self.acted();
     }
 
     /// The step under way is over; the next may begin.

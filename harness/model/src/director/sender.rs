@@ -61,6 +61,8 @@ struct Session {
     busy: bool,
     /// Whether it may have a connection open.
     open: bool,
+    /// When it may send the next message.
+    free: At,
 }
 
 /// The sender, and the account of the mail it sent.
@@ -69,6 +71,8 @@ pub(super) struct Sender {
     kind: Kind,
     nodes: Vec<Party>,
     resend: u64,
+    /// Between two messages of a session.
+    pace: u64,
     mail: Vec<Mail>,
     sessions: Vec<Session>,
     /// The first message not tried yet.
@@ -121,12 +125,18 @@ impl Sender {
                 node: i % nodes.len().max(1),
                 busy: false,
                 open: false,
+                free: 0,
             })
             .collect();
         Self {
             kind: workload.sender,
             nodes,
             resend: plan.time("resend"),
+            pace: workload
+                .pace
+                .as_ref()
+                .and_then(|span| span.resolve(&plan.times).ok())
+                .unwrap_or(0),
             mail,
             sessions,
             next: 0,
@@ -154,7 +164,8 @@ impl Sender {
     /// Gives every idle session what is due.
     pub(super) fn wake(&mut self, now: At, out: &mut Vec<Order>) {
         for session in 0..self.sessions.len() {
-            if !self.sessions[session].busy && !self.dispatch(session, now, out) {
+            let state = &self.sessions[session];
+            if !state.busy && state.free <= now && !self.dispatch(session, now, out) {
                 break;
             }
         }
@@ -162,14 +173,30 @@ impl Sender {
 
     /// When a message is due again and a session is free for it.
     pub(super) fn next_wake(&self) -> Option<At> {
-        (self.busy < self.sessions.len())
-            .then(|| self.again.peek().map(|Reverse((at, _))| *at))
-            .flatten()
+        if self.busy == self.sessions.len() {
+            return None;
+        }
+        let again = self.again.peek().map(|Reverse((at, _))| *at);
+        if self.pace == 0 {
+            return again;
+        }
+        let idle = self.sessions.iter().filter(|s| !s.busy);
+        let free = idle.map(|s| s.free).min()?;
+        if self.running && !self.stopped && self.next < self.mail.len() {
+            Some(free)
+        } else {
+            again.map(|at| at.max(free))
+        }
     }
 
     /// Whether a session got a message.
+    ///
+    /// With a pace, a session whose time has not come gets none.
     fn dispatch(&mut self, session: usize, now: At, out: &mut Vec<Order>) -> bool {
         if !self.running || self.stopped || self.nodes.is_empty() {
+            return false;
+        }
+        if self.sessions[session].free > now {
             return false;
         }
         let due = matches!(self.again.peek(), Some(Reverse((at, _))) if *at <= now);
@@ -271,8 +298,15 @@ impl Sender {
 
         let state = &mut self.sessions[session];
         state.busy = false;
+        state.free = now.saturating_add(self.pace);
         if unanswered && self.nodes.len() > 1 {
             state.node = (state.node + 1) % self.nodes.len();
+        }
+        if self.pace > 0 {
+            if self.stopped || self.next == self.mail.len() {
+                self.hang_up(out);
+            }
+            return;
         }
         if !self.dispatch(session, now, out) && self.sessions[session].open {
             self.sessions[session].open = false;
@@ -280,6 +314,21 @@ impl Sender {
             let session = session as u16;
             out.push(Order::Hangup { session });
         }
+    }
+
+    /// Closes the connections of idle sessions: with a pace, a session stays
+    /// connected until nothing new is left to send.
+    fn hang_up(&mut self, out: &mut Vec<Order>) {
+        for (session, state) in (0_u16..).zip(&mut self.sessions) {
+            if !state.busy && std::mem::take(&mut state.open) {
+                out.push(Order::Hangup { session });
+            }
+        }
+    }
+
+    /// The longest that nothing happens because of the pace, in nanoseconds.
+    pub(super) fn lull(&self) -> u64 {
+        self.pace
     }
 
     /// The client handed the content of a message to a node.

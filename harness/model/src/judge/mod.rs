@@ -141,6 +141,8 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
         account: books.account,
         evidence: proof.found,
         missing: proof.missing,
+        remarks: proof.remarks,
+        acted: proof.acted,
         findings,
         troubles,
         times_broken: !broken.is_empty(),

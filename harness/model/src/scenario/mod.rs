@@ -3,9 +3,10 @@
 //! These types are what a file says, before any late choice; [`crate::plan`]
 //! adds seed, target and resolved times.
 
+mod chaos;
 mod lint;
 mod parse;
-mod phase;
+pub(crate) mod phase;
 mod schema;
 mod span;
 mod text;
@@ -17,6 +18,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use chaos::{Chaos, ChaosKind, Within};
 pub use lint::{check, lint, lint_all};
 pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
@@ -50,6 +52,7 @@ pub struct Scenario {
     #[serde(default)]
     pub time: Time,
     /// The mail to send.
+    #[serde(default)]
     pub workload: Workload,
     /// What happens, in order.
     #[serde(default, rename = "step", skip_serializing_if = "Vec::is_empty")]
@@ -57,6 +60,12 @@ pub struct Scenario {
     /// What must hold at the end.
     #[serde(default)]
     pub expect: Expect,
+    /// What each seed draws all this from, instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<Chaos>,
+    /// Where a drawn scenario comes from: `chaos/copy seed 17`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<String>,
 }
 
 /// The cluster of a scenario.
@@ -115,7 +124,7 @@ pub struct Time {
 }
 
 /// The mail of a scenario.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Workload {
     /// How many messages; at least 1.
@@ -137,6 +146,25 @@ pub struct Workload {
     /// Which node a session talks to.
     #[serde(default)]
     pub to: Spread,
+    /// How long a session waits between one message and the next; nothing:
+    /// not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<Span>,
+}
+
+impl Default for Workload {
+    /// No mail at all: what a file without this table says.
+    fn default() -> Self {
+        Self {
+            messages: 0,
+            size: Size::default(),
+            recipients: Count::default(),
+            sender: Sender::default(),
+            sessions: four(),
+            to: Spread::default(),
+            pace: None,
+        }
+    }
 }
 
 fn four() -> u16 {
@@ -471,6 +499,28 @@ pub struct Expect {
     /// makes a next hop refuse them.
     #[serde(default)]
     pub bounces: bool,
+    /// How many of the faults must have acted, and been felt.
+    #[serde(default, skip_serializing_if = "Faults::is_all")]
+    pub faults: Faults,
+}
+
+/// How many of a scenario's faults must be seen to act.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Faults {
+    /// Each of them, and each window that follows from them.
+    #[default]
+    All,
+    /// At least one. Whatever else did not come, or was not felt, is a remark
+    /// and counts for nothing; windows too. A step whose trigger cannot come
+    /// any more is passed over.
+    Any,
+}
+
+impl Faults {
+    fn is_all(&self) -> bool {
+        *self == Self::All
+    }
 }
 
 /// How often each accepted recipient must be delivered.

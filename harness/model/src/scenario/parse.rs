@@ -139,7 +139,7 @@ level = "wire"
             (
                 "level = \"wire\"",
                 "levl = \"wire\"",
-                "s.toml:25:1: `levl` is no key that may stand here; expected one of `delivered`, `level`, `windows`, `deadline`, `bounces` (did you mean `level`?) ^levl",
+                "s.toml:25:1: `levl` is no key that may stand here; expected one of `delivered`, `level`, `windows`, `deadline`, `bounces`, `faults` (did you mean `level`?) ^levl",
             ),
             (
                 "\"1..3\"",

@@ -35,7 +35,7 @@ pub fn is_phase(name: &str) -> bool {
 /// Whether a whole reply of the server stands at that phase, not passed on
 /// yet, so that it can be lost.
 #[must_use]
-pub(super) fn holds_reply(name: &str) -> bool {
+pub(crate) fn holds_reply(name: &str) -> bool {
     name == "greeting"
         || (name.ends_with("-reply") && name != "after-end-reply")
         || name.starts_with("verb-reply(")
@@ -44,7 +44,7 @@ pub(super) fn holds_reply(name: &str) -> bool {
 /// Whether a whole command of the client (or the end of its data) stands at
 /// that phase, so that it can be answered in the server's place.
 #[must_use]
-pub(super) fn holds_command(name: &str) -> bool {
+pub(crate) fn holds_command(name: &str) -> bool {
     matches!(name, "ehlo" | "mail" | "rcpt" | "data" | "dot" | "quit") || name.starts_with("verb(")
 }
 

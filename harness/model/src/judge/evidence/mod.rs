@@ -11,7 +11,7 @@ use crate::event::{At, RowState};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Try};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::{Back, Delivered, LinkAct, Step, Trigger};
+use crate::scenario::{Back, Delivered, Faults, LinkAct, Step, Trigger};
 use crate::verdict::{Evidence, EvidenceKind};
 
 /// Evidence found and evidence missing.
@@ -19,6 +19,10 @@ use crate::verdict::{Evidence, EvidenceKind};
 pub(in crate::judge) struct Proof {
     pub(in crate::judge) found: Vec<Evidence>,
     pub(in crate::judge) missing: Vec<String>,
+    /// What did not come and need not: no evidence, and nothing counts on it.
+    pub(in crate::judge) remarks: Vec<String>,
+    /// The faults that acted, by all that must be seen of them.
+    pub(in crate::judge) acted: Vec<u32>,
 }
 
 impl Proof {
@@ -39,13 +43,32 @@ impl Proof {
 /// Collects the evidence of a run.
 pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
     let mut proof = Proof::default();
-    let mut faults = 0;
+    let any = plan.scenario.expect.faults == Faults::Any;
+    let mut faults = 0_u32;
     for (n, step) in (0u32..).zip(&plan.scenario.steps) {
         if matches!(step, Step::Wait(_)) {
             continue;
         }
         faults += 1;
-        fault(&mut proof, plan, ledger, n, step);
+        let mut of = Proof::default();
+        fault(&mut of, plan, ledger, n, step);
+        let complete = of.missing.is_empty();
+        if complete {
+            proof.acted.push(n);
+        }
+        if complete || !any {
+            proof.found.append(&mut of.found);
+            proof.missing.append(&mut of.missing);
+        } else {
+            // Half of a fault's evidence carries nothing.
+            proof.remarks.append(&mut of.missing);
+        }
+    }
+    if any && faults > 0 && proof.acted.is_empty() {
+        let why = proof.remarks.first().cloned().unwrap_or_default();
+        proof.lack(format!(
+            "not one of the {faults} faults was seen to act: {why}"
+        ));
     }
     if faults == 0 {
         match undisturbed(ledger) {
@@ -80,10 +103,16 @@ pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
     for window in plan.scenario.windows() {
         match window::reached(ledger, window) {
             Some((witness, mark, text)) => proof.add(EvidenceKind::Window, witness, mark, text),
-            None => proof.lack(format!(
-                "the window `{}` was never reached",
-                window::name(window)
-            )),
+            None => {
+                let text = format!("the window `{}` was never reached", window::name(window));
+                // One that follows from a fault need not come if the fault
+                // need not.
+                if any && plan.scenario.expect.windows.is_none() {
+                    proof.remarks.push(text);
+                } else {
+                    proof.lack(text);
+                }
+            }
         }
     }
     for (step, _, until, came) in &ledger.waits {

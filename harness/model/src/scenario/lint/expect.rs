@@ -1,7 +1,7 @@
 //! Expectations that do not contradict the rest.
 
 use super::{Lint, node_fault};
-use crate::scenario::{Back, Delivered, Level, LinkAct, Sender, Step, Until, Window};
+use crate::scenario::{Back, Delivered, Faults, Level, LinkAct, Sender, Step, Until, Window};
 
 impl Lint<'_> {
     pub(super) fn expect(&mut self) {
@@ -45,6 +45,12 @@ impl Lint<'_> {
             self.wrong(
                 "expect.bounces",
                 "no step makes a next hop refuse mail, so that nothing may bounce",
+            );
+        }
+        if expect.faults == Faults::Any && scenario.steps.iter().all(|s| s.failure().is_none()) {
+            self.wrong(
+                "expect.faults",
+                "no step is a fault: there is none of which one could act",
             );
         }
         self.windows();

@@ -2,6 +2,7 @@
 //! that can happen, expectations that do not contradict each other. Every
 //! problem is found and stands at the very value that causes it.
 
+mod chaos;
 mod expect;
 mod steps;
 mod world;
@@ -77,11 +78,16 @@ pub fn check(scenario: &Scenario, document: &Document) -> Vec<Diagnostic> {
         problems: Vec::new(),
     };
     lint.identity();
-    lint.cluster();
-    lint.workload();
-    lint.times();
-    lint.steps();
-    lint.expect();
+    if let Some(chaos) = &scenario.chaos {
+        lint.chaos(chaos);
+    } else {
+        lint.cluster();
+        lint.workload();
+        lint.times();
+        lint.pace();
+        lint.steps();
+        lint.expect();
+    }
     let mut problems = lint.problems;
     problems.sort_by_key(|d| d.span().start);
     problems.dedup();

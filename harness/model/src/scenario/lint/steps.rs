@@ -383,10 +383,11 @@ impl Lint<'_> {
             Until::Back => {
                 let returns = before.iter().any(|s| match s {
                     Step::Pause(_) => true,
+                    Step::Link(fault) => fault.lasts.is_some(),
                     other => node_fault(other).is_some_and(|f| f.back != Back::Never),
                 });
                 if !returns {
-                    self.wrong(&until, "no earlier step takes a node away that comes back");
+                    self.wrong(&until, "no earlier step breaks anything that comes back");
                 }
             }
             Until::Drained | Until::Sent | Until::Elapsed => {}

@@ -15,7 +15,7 @@ const TITLE: usize = 100;
 const MESSAGES: u32 = 10_000_000;
 
 /// The largest message, in bytes.
-const SIZE: u64 = 64 << 20;
+pub(super) const SIZE: u64 = 64 << 20;
 
 impl Lint<'_> {
     pub(super) fn identity(&mut self) {
@@ -96,7 +96,13 @@ impl Lint<'_> {
 
     pub(super) fn workload(&mut self) {
         let workload = &self.scenario.workload;
-        if workload.messages == 0 {
+        if !self.document.has("workload") {
+            self.wrong_with(
+                "workload",
+                "`workload` is missing: a scenario without mail proves nothing",
+                "add [workload] with `messages`, or [chaos], from which each seed draws",
+            );
+        } else if workload.messages == 0 {
             self.wrong(
                 "workload.messages",
                 "a scenario without mail proves nothing: at least 1 message is expected",
@@ -138,6 +144,13 @@ impl Lint<'_> {
                     ),
                 ),
             }
+        }
+    }
+
+    /// A session that waits between messages waits for some time.
+    pub(super) fn pace(&mut self) {
+        if let Some(pace) = &self.scenario.workload.pace {
+            self.span("workload.pace", pace);
         }
     }
 

@@ -1,0 +1,111 @@
+//! Runs many seeds of one scenario in memory and tallies what comes of them:
+//! for work on scenarios and the judge. Campaigns proper are `mailproof run
+//! --seeds`.
+//!
+//! `seeds SCENARIO.toml TARGET.toml A..B [-v]`
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use mailproof_engine::sim::{TrialOptions, trial};
+use mailproof_model::plan::Plan;
+use mailproof_model::verdict::Verdict;
+use mailproof_model::{scenario, target};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [scenario_file, target_file, seeds, rest @ ..] = &args[..] else {
+        return Err("usage: seeds SCENARIO.toml TARGET.toml A..B [-v]".into());
+    };
+    let verbose = rest.iter().any(|arg| arg == "-v");
+    let scenario = scenario::parse(scenario_file, &std::fs::read_to_string(scenario_file)?)?;
+    let target = target::parse(target_file, &std::fs::read_to_string(target_file)?)?;
+    let (from, to) = seeds.split_once("..").ok_or("seeds are A..B")?;
+    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+
+    let began = Instant::now();
+    let mut verdicts: BTreeMap<String, (u64, Vec<u64>)> = BTreeMap::new();
+    let mut reasons: BTreeMap<String, (u64, Vec<u64>)> = BTreeMap::new();
+    let mut marks: BTreeMap<String, u64> = BTreeMap::new();
+    let mut slowest = (0, 0);
+    let (mut messages, mut faults, mut acted, mut virtual_time) = (0_u64, 0, 0, 0_u64);
+    for seed in from..to {
+        let plan = Plan::build(&scenario, &target, "sim", seed, &format!("seed-{seed}"))?;
+        let steps = &plan.scenario.steps;
+        messages += u64::from(plan.scenario.workload.messages);
+        faults += steps.iter().filter(|s| s.failure().is_some()).count();
+        let start = Instant::now();
+        let (verdict, reason) = match trial(&plan, &target, TrialOptions::default()) {
+            Ok(trial) => {
+                for (mark, n) in &trial.marks {
+                    *marks.entry(mark.name().to_owned()).or_insert(0) += n;
+                }
+                virtual_time += trial.lasted;
+                let judgement = trial.judgement;
+                acted += judgement.acted.len();
+                let kind = match judgement.verdict {
+                    Verdict::Fail => judgement
+                        .findings
+                        .iter()
+                        .find(|f| f.fails)
+                        .map(|f| format!("{}: ", f.kind)),
+                    _ => None,
+                };
+                let reason = kind.unwrap_or_default() + &judgement.reason;
+                if verbose && judgement.verdict != Verdict::Pass {
+                    println!("seed {seed}: {} {reason}", judgement.verdict);
+                }
+                (judgement.verdict.to_string(), Some(reason))
+            }
+            Err(e) => {
+                println!("seed {seed}: {e}");
+                ("sim error".to_owned(), Some(e.to_string()))
+            }
+        };
+        slowest = slowest.max((start.elapsed().as_millis(), seed));
+        let entry = verdicts.entry(verdict.clone()).or_default();
+        entry.0 += 1;
+        entry.1.push(seed);
+        if verdict != "PASS"
+            && let Some(reason) = reason
+        {
+            let plain: String = reason
+                .chars()
+                .map(|c| if c.is_ascii_digit() { '#' } else { c })
+                .collect();
+            let mut plain = plain.replace("##", "#").replace("##", "#");
+            plain.truncate(plain.floor_char_boundary(150));
+            let entry = reasons.entry(format!("{verdict}: {plain}")).or_default();
+            entry.0 += 1;
+            entry.1.push(seed);
+        }
+    }
+    let took = began.elapsed().as_secs_f64();
+    let n = (to - from) as f64;
+    println!(
+        "{n} seeds in {took:.2} s: {:.1} seeds/s; {:.0} messages and {:.2} faults a seed, {:.2} of them acted; {:.1} s of virtual time a seed; slowest {} ms (seed {})",
+        n / took,
+        messages as f64 / n,
+        faults as f64 / n,
+        acted as f64 / n,
+        virtual_time as f64 / 1e9 / n,
+        slowest.0,
+        slowest.1,
+    );
+    for (verdict, (count, seeds)) in &verdicts {
+        println!(
+            "{verdict:<14} {count:>7} {:>6.2} %  {:?}",
+            *count as f64 * 100.0 / n,
+            &seeds[..seeds.len().min(6)]
+        );
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
+    for (reason, (count, seeds)) in reasons.iter().take(40) {
+        println!("{count:>7} {reason} {:?}", &seeds[..seeds.len().min(6)]);
+    }
+    for (mark, count) in &marks {
+        println!("mark {mark} {count}");
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! Where in the traffic a fault strikes: links, phases, passages.
+
+use super::weighted;
+use crate::party::{Link, Party};
+use crate::rng::Rng;
+use crate::scenario::phase::{holds_command, holds_reply};
+use crate::scenario::{LinkAct, Point, Scenario, Spread};
+
+/// Phases on any link, with weights: the end of the data is where
+/// responsibility changes hands.
+const DIALOGUE: [(&str, u64); 17] = [
+    ("connect", 1),
+    ("greeting", 1),
+    ("ehlo", 1),
+    ("ehlo-reply", 1),
+    ("mail", 2),
+    ("mail-reply", 2),
+    ("rcpt", 2),
+    ("rcpt-reply", 2),
+    ("data", 2),
+    ("data-reply", 2),
+    ("content", 4),
+    ("dot", 8),
+    ("after-dot", 6),
+    ("end-reply", 10),
+    ("after-end-reply", 6),
+    ("quit", 1),
+    ("quit-reply", 1),
+];
+
+/// The sides of a cluster that a link can be on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Client,
+    Peers,
+    End,
+}
+
+/// What is known of a cluster while faults are drawn for it.
+pub(super) struct Place<'a> {
+    pub(super) scenario: &'a Scenario,
+    /// Verbs that nodes speak between themselves.
+    pub(super) verbs: &'a [String],
+    /// Nodes that are gone for good.
+    pub(super) gone: &'a [Party],
+}
+
+impl Place<'_> {
+    /// The transport nodes that are left.
+    pub(super) fn nodes(&self) -> Vec<Party> {
+        (1..=self.scenario.cluster.nodes)
+            .map(Party::Node)
+            .filter(|n| !self.gone.contains(n))
+            .collect()
+    }
+
+    /// A transport node that is left.
+    pub(super) fn node(&self, rng: &mut Rng) -> Option<Party> {
+        pick(rng, &self.nodes())
+    }
+
+    /// Any link that carries something; with `peers` off none between
+    /// transport nodes.
+    pub(super) fn link(&self, rng: &mut Rng, peers: bool) -> Option<Link> {
+        let nodes = self.nodes();
+        let mut sides = vec![(Side::Client, 3), (Side::End, 3)];
+        if peers && nodes.len() > 1 {
+            sides.push((Side::Peers, 4));
+        }
+        let end = match self.scenario.cluster.stores {
+            0 => Party::Mailbox,
+            n => Party::Store(rng.between(1, u64::from(n)) as u16),
+        };
+        let node = pick(rng, &nodes)?;
+        Some(match weighted(rng, &sides)? {
+            Side::Client => match self.scenario.workload.to {
+                Spread::Only(only) if self.gone.contains(&only) => return None,
+                Spread::Only(only) => Link::new(Party::Client, only),
+                Spread::RoundRobin => Link::new(Party::Client, node),
+            },
+            Side::End => Link::new(node, end),
+            Side::Peers => {
+                let others: Vec<Party> = nodes.into_iter().filter(|n| *n != node).collect();
+                Link::new(node, pick(rng, &others)?)
+            }
+        })
+    }
+
+    /// A point on a link at which such an act can be done (`None`: a hold,
+    /// for a fault of a node).
+    pub(super) fn point(&self, rng: &mut Rng, link: Link, act: Option<&LinkAct>) -> Option<Point> {
+        let mut phases: Vec<(String, u64)> = DIALOGUE
+            .iter()
+            .map(|(phase, weight)| ((*phase).to_owned(), *weight))
+            .collect();
+        if matches!((link.from, link.to), (Party::Node(_), Party::Node(_))) {
+            for verb in self.verbs {
+                phases.push((format!("verb({verb})"), 5));
+                phases.push((format!("verb-reply({verb})"), 5));
+            }
+        }
+        phases.retain(|(phase, _)| match act {
+            Some(LinkAct::LoseReply) => holds_reply(phase),
+            Some(LinkAct::Answer(_)) => holds_command(phase) && phase != "ehlo" && phase != "quit",
+            Some(LinkAct::CutAt(_)) => {
+                !matches!(phase.as_str(), "connect" | "after-dot" | "after-end-reply")
+            }
+            _ => true,
+        });
+        let at: Vec<(usize, u64)> = phases.iter().map(|p| p.1).enumerate().collect();
+        let phase = phases.swap_remove(weighted(rng, &at)?).0;
+        let nth = self.passage(rng, link, &phase);
+        Some(Point { link, phase, nth })
+    }
+
+    /// A passage that comes, as far as one can tell before the run: the share
+    /// of the mail that goes over such a link, or the number of its
+    /// connections.
+    fn passage(&self, rng: &mut Rng, link: Link, phase: &str) -> u32 {
+        let workload = &self.scenario.workload;
+        let once = matches!(
+            phase,
+            "connect" | "greeting" | "ehlo" | "ehlo-reply" | "quit" | "quit-reply"
+        ) || phase.contains("XPEER")
+            || phase.contains("XPROVE");
+        let nodes = u32::from(self.scenario.cluster.nodes);
+        let expected = match (link.from, workload.to) {
+            _ if once => 2,
+            (Party::Client, Spread::Only(_)) => workload.messages,
+            (Party::Client, Spread::RoundRobin) => workload.messages / nodes,
+            (_, _) if phase.starts_with("verb") => 4,
+            (_, _) if link.to.is_node() && !matches!(link.to, Party::Store(_)) => {
+                workload.messages / nodes / nodes.saturating_sub(1).max(1)
+            }
+            (_, _) => workload.messages / nodes,
+        };
+        // The earlier ones leave more to come.
+        let most = u64::from((expected / 3).max(1));
+        rng.between(1, most) as u32
+    }
+}
+
+/// Any of a list.
+pub(super) fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> Option<T> {
+    of.get(usize::try_from(rng.below(of.len() as u64)).ok()?)
+        .copied()
+}
