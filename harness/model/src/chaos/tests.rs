@@ -107,6 +107,7 @@ fn every_kind_and_trigger_is_drawn_and_seeds_differ_in_their_kinds() {
                 Trigger::Delivered(_) => "delivered",
                 Trigger::After(_) => "after",
                 Trigger::Point(_) => "point",
+                Trigger::Event(_) => "event",
             };
             *seen.entry(word.to_owned()).or_default() += 1;
         }

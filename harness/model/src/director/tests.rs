@@ -755,3 +755,72 @@ fn the_same_plan_gives_the_same_run() {
     let twice = run(p, &mut Fake::default());
     assert_eq!(once, twice);
 }
+
+#[test]
+fn a_step_that_cannot_come_is_passed_over_where_any_fault_will_do() {
+    let steps = "[[step]]
+crash = { node = \"held\", at = { link = \"n1->mb\", phase = \"dot\", nth = 5000 } }
+[[step]]
+crash = { node = \"n2\", at = \"10% accepted\" }
+";
+    let text = |faults: &str| {
+        format!("workload = {{ messages = 30 }}\nexpect = {{ faults = \"{faults}\" }}\n{steps}")
+    };
+    let mut world = Fake::default();
+    let events = run(plan(&text("any")), &mut world);
+    assert_eq!(end(&events), "finished");
+    let exits = |events: &[Event]| {
+        count(
+            events,
+            |w| matches!(w, What::Exit { node: Party::Node(2), status, .. } if status.starts_with("signal")),
+        )
+    };
+    assert_eq!(exits(&events), 1);
+    // What was armed is taken back, before the next step begins.
+    let release = world
+        .orders
+        .iter()
+        .position(|o| o.starts_with("Release { fault: 0"));
+    let broken = world
+        .orders
+        .iter()
+        .position(|o| o.starts_with("Break { fault: 1"));
+    assert!(release.is_some() && release < broken, "{:?}", world.orders);
+
+    let mut world = Fake::default();
+    let events = run(plan(&text("all")), &mut world);
+    assert!(
+        end(&events).starts_with("step 0 never came"),
+        "{}",
+        end(&events)
+    );
+    assert_eq!(exits(&events), 0);
+}
+
+#[test]
+fn a_pace_keeps_the_messages_of_a_session_apart() {
+    let mut world = Fake::default();
+    let events = run(
+        plan("workload = { messages = 12, sessions = 3, pace = \"200 ms\" }"),
+        &mut world,
+    );
+    assert_eq!(end(&events), "finished");
+    assert_eq!(taken(&events), 12);
+    let mut begun: BTreeMap<u16, Vec<At>> = BTreeMap::new();
+    for event in &events {
+        if let What::Attempt { session, .. } = event.ev {
+            begun.entry(session).or_default().push(event.at);
+        }
+    }
+    assert_eq!(begun.len(), 3);
+    for times in begun.values() {
+        assert_eq!(times.len(), 4);
+        assert!(
+            times.windows(2).all(|pair| pair[1] - pair[0] >= 200 * MS),
+            "{times:?}"
+        );
+    }
+    // Each session is connected until all is sent, and closed then.
+    let hangups = world.orders.iter().filter(|o| o.starts_with("Hangup"));
+    assert_eq!(hangups.count(), 3);
+}
