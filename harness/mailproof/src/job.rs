@@ -237,7 +237,9 @@ impl Job {
         );
         let mut plan = built.map_err(|why| {
             let verdict = match &why {
-                Refusal::NotApplicable { .. } | Refusal::NoModel { .. } | Refusal::NoClaim { .. } => Verdict::NotApplicable,
+                Refusal::NotApplicable { .. }
+                | Refusal::NoModel { .. }
+                | Refusal::NoClaim { .. } => Verdict::NotApplicable,
                 Refusal::Times(_) => Verdict::Inconclusive,
                 Refusal::Scenario(_) => Verdict::Error,
             };
