@@ -676,6 +676,29 @@ class Outage:
         self.own = own
 
 
+class Incident:
+    """A fault that acted."""
+
+    def __init__(self, fault, failure, place, begun):
+        self.fault, self.failure, self.place = fault, failure, place
+        self.begun = self.seen = begun
+        self.back, self.conditional, self.no_duplicates = None, False, True
+
+    def overlaps(self, since, until):
+        return self.begun.at <= until and (not self.back or self.back.at >= since)
+
+
+def failure_of(kind, step):
+    """What claims call a fault; None for what is none."""
+    if kind in ("pause", "link"):
+        return kind
+    if kind not in NODE_FAULTS:
+        return None
+    if step.get("back", "same") != "same":
+        return "node-lost"
+    return "process-crash" if kind in ("crash", "restart") else "power-loss"
+
+
 class Judge:
     def __init__(self, plan, events, unsealed):
         self.plan, self.events, self.unsealed = plan, events, unsealed
@@ -923,43 +946,52 @@ class Judge:
         return found
 
     # §5
-    def deadline_of(self):
+    def disturbances(self):
+        """What can hold mail up or ends doing so."""
         l = self.ledger
-        marks = [e.at for es in l.fired.values() for e in es]
-        marks += [e.at for e in l.removed.values()]
-        marks += [
-            life["ready"].at
+        found = [e for es in l.fired.values() for e in es] + list(l.removed.values())
+        found += [
+            life["ready"]
             for lives in l.lives.values()
             for life in lives
             if life["life"] > 1 and life["ready"]
         ]
-        marks += [e.at for e in l.waited + l.released]
-        marks += [t.outcome.at for m in l.mails.values() for t in m.tries if t.outcome]
+        found += [until for pauses in l.pauses.values() for _, until in pauses if until]
+        return found + l.released
+
+    @staticmethod
+    def first_delivery(mail):
+        came = [c.at for c in mail.copies]
+        came += [
+            h.dot.at
+            for h in mail.hops
+            if ends(h.link)[1].startswith("m")
+            and ends(h.link)[1] != "mb"
+            and any(a.f["code"] // 100 == 2 for a in h.answers)
+        ]
+        return min(came, default=None)
+
+    def extended(self, since, firsts):
+        """The grace after a moment; each message that comes in time gives
+        those behind it as much again."""
         grace = None
         if "deadline" in self.expect:
             grace = span(self.expect["deadline"], self.times)
         if grace is None:
             grace = self.time("takeover") + 2 * self.time("poll")
             grace += 4 * self.time("retry") + self.time("resend")
-        deadline = max(marks, default=0) + grace
-        # Each message that comes in time gives those behind it as much again.
-        firsts = []
-        for mail in l.mails.values():
-            came = [c.at for c in mail.copies]
-            came += [
-                h.dot.at
-                for h in mail.hops
-                if ends(h.link)[1].startswith("m")
-                and ends(h.link)[1] != "mb"
-                and any(a.f["code"] // 100 == 2 for a in h.answers)
-            ]
-            if came:
-                firsts.append(min(came))
-        for at in sorted(firsts):
+        deadline = since + grace
+        for at in sorted(x for x in firsts if x is not None):
             if at > deadline:
                 break
             deadline = max(deadline, at + grace)
         return deadline
+
+    def deadline_of(self):
+        l = self.ledger
+        marks = [e.at for e in self.disturbances() + l.waited]
+        marks += [t.outcome.at for m in l.mails.values() for t in m.tries if t.outcome]
+        return self.extended(max(marks, default=0), map(self.first_delivery, l.mails.values()))
 
     def rested_of(self):
         q, moved = self.ledger.quiet, self.ledger.moved
@@ -1033,14 +1065,17 @@ class Judge:
         if mailbox:
             if copies > 1:
                 self.unlicensed += copies - 1
-                self.find("duplicate-in-mailbox")
+                self.find("duplicate-in-mailbox", beyond=self.may_double(mail, None))
         elif copies > 1:
-            for licence in self.licences(mail, rcpt, deliveries):
+            found = self.licences(mail, rcpt, deliveries)
+            bare = next((d.event for d, l in zip(deliveries[1:], found) if not l), None)
+            for licence in found:
                 if licence:
                     self.licensed[licence] = self.licensed.get(licence, 0) + 1
                 else:
                     self.unlicensed += 1
-                    self.find("unlicensed-duplicate")
+            if bare:
+                self.find("unlicensed-duplicate", beyond=self.may_double(mail, bare))
         states = [
             (t.f["attempt"], self.ended(t, rcpt)) for t in mail.tries if rcpt in t.f["rcpts"]
         ]
@@ -1113,8 +1148,10 @@ class Judge:
             if told and not seen and "client->" + t.f["node"] not in l.opaque:
                 l.troubles.append(f"event {t.outcome.id}: a 2yz that no link saw")
 
-    def find(self, kind, count=1):
-        self.findings[kind] = self.findings.get(kind, 0) + count
+    def find(self, kind, count=1, beyond=False):
+        """A finding; `beyond`: it lies outside the claims for its message."""
+        of = self.excuses if beyond else self.findings
+        of[kind] = of.get(kind, 0) + count
 
     # §8
     def overdue(self):
@@ -1146,62 +1183,236 @@ class Judge:
             for since, until in self.ledger.pauses.get(node, [])
         )
 
-    def covered(self):
-        """Whether the target's claims cover the plan."""
-        last, since = [], None  # faults that last: [kind, node or None, repair]
-        for kind, step in self.steps:
-            if kind == "wait":
-                before, until = len(last), step["until"]
-                if until == "back":
-                    last = [o for o in last if o[2] != "back"]
-                    for o in last:
-                        if o[2] == "back and drained":
-                            o[2] = "drained"
-                elif until == "drained":
-                    last = [o for o in last if o[2] != "drained"]
-                elif until == "elapsed" and since is not None:
-                    since += span(step["max"], self.times) or 0
-                if len(last) < before:
-                    since = 0
+    # Claims.
+    def incidents_of(self):
+        """Faults that acted, in order."""
+        l, found = self.ledger, []
+        for n, (kind, step) in enumerate(self.steps):
+            failure = failure_of(kind, step)
+            if not failure or n in self.plan.get("disarmed", []):
                 continue
-            at, back = step["at"], step.get("back", "same")
-            if since is not None and type(at) is str and at != "start" and "%" not in at:
-                since += span(at, self.times) or 0
-            if kind == "link":
-                if not self.allowed("link", 1, since):
-                    return False
-                continue
-            if kind == "pause":
-                failure, repair = "pause", "back"
-            else:
-                if back != "same":
-                    failure = "node-lost"
+            fired = l.fired.get(n, [])
+            for e in fired:
+                node, name = e.f.get("node"), e.f.get("link")
+                incident = Incident(n, failure, node or name, e)
+                if failure in ("process-crash", "power-loss", "node-lost") and node:
+                    life = self.life_at(node, e.id)
+                    if life is None:
+                        continue
+                    gone = l.lives[node][life]["exit"]
+                    if not gone or gone.id < e.id or (l.end and gone.id > l.end.id):
+                        continue
+                    incident.seen = gone
+                    if step.get("back") != "never" and life + 1 < len(l.lives[node]):
+                        incident.back = l.lives[node][life + 1]["ready"]
+                elif failure == "pause" and node:
+                    pause = next((p for p in l.pauses.get(node, []) if p[0].id > e.id), None)
+                    if not pause:
+                        continue
+                    incident.seen, incident.back = pause
+                elif node or self.lasts(n):
+                    incident.back = l.removed.get(n)
                 else:
-                    failure = "process-crash" if kind in ("crash", "restart") else "power-loss"
-                repair = {"same": "back", "empty": "back and drained", "never": "never"}[back]
-            named = step["node"] if step["node"] not in ("busiest", "any", "held") else None
-            same = next((o for o in last if named and o[1] == named), None)
-            if same and same[0] != "node-lost":
-                same[:] = [failure, named, repair]
-            elif not same:
-                last.append([failure, named, repair])
-            if not all(self.allowed(o[0], len(last), since) for o in last):
+                    incident.back = e
+                if incident.place:
+                    found.append(incident)
+            if kind == "link" and step["act"] == "hold" and not fired:
+                for e in l.held:
+                    if e.f["fault"] == n:
+                        incident = Incident(n, failure, e.link, e)
+                        incident.back = self.held_until(e)
+                        found.append(incident)
+        return sorted(found, key=lambda i: i.begun.id)
+
+    def life_at(self, node, moment):
+        """The place of the life that a node had at an event."""
+        lives = self.ledger.lives.get(node, [])
+        found = [n for n, x in enumerate(lives) if x["start"].id < moment]
+        return found[-1] if found else None
+
+    def held_until(self, held):
+        """The `released` that ends a `held`: the fault's next on that link."""
+        later = [
+            e
+            for e in self.ledger.held
+            if e.link == held.link and e.f["fault"] == held.f["fault"] and e.id > held.id
+        ]
+        for e in self.ledger.released:
+            if e.link == held.link and e.f["fault"] == held.f["fault"] and e.id > held.id:
+                # A release is that of the latest hold before it.
+                return None if any(x.id < e.id for x in later) else e
+        return None
+
+    def repaired(self, incident, by):
+        """When an incident was repaired, if it was by an event."""
+        back = incident.back
+        if not back or back.id >= by.id:
+            return None
+        if incident.failure != "node-lost":
+            return back.at
+        l, found = self.ledger, []
+        found += [
+            e.at
+            for e in l.waited
+            if e.f["until"] == "drained" and e.f["came"] and back.id < e.id < by.id
+        ][:1]
+        before = [m for m in l.mails.values() if self.taken_by(m, None, back)]
+        settled = [
+            self.settled(m, r) for m in before for r in m.rcpts if self.taken_by(m, r, back)
+        ]
+        if all(settled):
+            last = max(settled + [back], key=lambda e: e.id)
+            if last.id < by.id:
+                found.append(last.at)
+        since = max((e.at for e in self.disturbances() if e.id < by.id), default=back.at)
+        firsts = [at for at in map(self.first_delivery, before) if at is not None and at < by.at]
+        had_time = self.extended(since, firsts)
+        if had_time <= by.at:
+            found.append(had_time)
+        return max(min(found), back.at) if found else None
+
+    @staticmethod
+    def taken_by(mail, rcpt, by):
+        """Whether a node had accepted a message (for a recipient) by an event."""
+        for t in mail.tries:
+            for a in t.hop.answers if t.hop else ():
+                if a.id < by.id and a.f["code"] // 100 == 2:
+                    if rcpt is None or t.hop.reply(rcpt) is a:
+                        return True
+        return False
+
+    @staticmethod
+    def settled(mail, rcpt):
+        """The first delivery or report of failure of a recipient."""
+        found = [c for c in mail.copies if rcpt in c.f["rcpts"]]
+        found += [d for d in mail.dsns if d.f["action"] == "failed" and rcpt in d.f["rcpts"]]
+        for h in mail.hops:
+            to = ends(h.link)[1]
+            if to != "mb" and is_end(to) and h.accepted(rcpt):
+                found.append(h.dot)
+        return min(found, key=lambda e: e.id) if found else None
+
+    def claims_of(self):
+        """Gives each incident what is promised about it; whether all have a
+        row."""
+        self.incidents, last, since = self.incidents_of(), [], None
+        covered = True
+        for new in self.incidents:
+            for old in list(last):
+                at = self.repaired(old, new.begun)
+                if at is not None:
+                    since = at if since is None else max(since, at)
+                    last.remove(old)
+            span_since = None if since is None else max(new.begun.at - since, 0)
+            at_once = 1
+            asked = [new]
+            if "->" not in new.place:
+                same = next((o for o in last if o.place == new.place), None)
+                if not same:
+                    last.append(new)
+                elif same.failure != "node-lost":
+                    last[last.index(same)] = new
+                at_once = len(last)
+                asked += [o for o in last if o is not new]
+            for o in asked:
+                row, whole, once_only = self.promise(o.failure, at_once, span_since)
+                covered = covered and row
+                o.conditional = o.conditional or not whole
+                o.no_duplicates = o.no_duplicates and once_only
+        return covered
+
+    def promise(self, failure, at_once, since):
+        """Whether a row covers it; one without condition; one that promises
+        that nothing is doubled."""
+        rfc = not self.target.get("disowns-rfc5321") and at_once <= 1 and failure != "node-lost"
+        own = [c for c in self.target["claims"] if c["failure"] == failure]
+        rows = [
+            c
+            for c in own
+            if at_once <= c.get("at-once", 1) and (since is None or since >= c.get("spacing", 0))
+        ]
+        whole = rfc or not rows or any("condition" not in c for c in rows)
+        once_only = any(c["guarantee"] == "no-loss-no-duplicates" for c in rows)
+        return rfc or bool(rows), whole, once_only or (rfc and not own)
+
+    def unshadowed(self, mail, rcpt):
+        """Whether the loss of a recipient lies outside the claims, since no
+        peer could hold a copy."""
+        excused = False
+        for t in mail.tries:
+            if rcpt not in t.f["rcpts"]:
+                continue
+            told, seen = self.codes(t, rcpt)
+            if not any(code and code // 100 == 2 for code in (told, seen)):
+                continue
+            if not t.hop or not t.hop.reply(rcpt) or not self.excused(mail, t, rcpt):
                 return False
+            excused = True
+        return excused
+
+    def excused(self, mail, t, rcpt):
+        node, dot, reply = t.f["node"], t.hop.dot, t.hop.reply(rcpt)
+        hit = next(
+            (
+                i
+                for i in self.incidents
+                if i.place == node and i.conditional and i.seen.id > dot.id
+            ),
+            None,
+        )
+        if not hit:
+            return False
+        for h in mail.hops:
+            to = ends(h.link)[1]
+            if to[0] == "n" and to != node and h.attempt in (0, t.f["attempt"]):
+                if h.accepted(rcpt) and h.reply(rcpt).id < hit.seen.id:
+                    return False
+        if any(
+            i.place == node and i.begun.id != hit.begun.id and i.overlaps(dot.at, reply.at)
+            for i in self.incidents
+        ):
+            return True
+        since = max(dot.at - self.time("takeover") - 2 * self.time("poll"), 0)
+        for peer in self.nodes:
+            if peer[0] == "n" and peer != node:
+                lives = self.ledger.lives.get(peer)
+                served = lives and lives[0]["ready"] and lives[0]["ready"].id < dot.id
+                if served and self.within_reach(node, peer, since, reply.at):
+                    return False
         return True
 
-    def allowed(self, failure, at_once, since):
-        if not self.target.get("disowns-rfc5321") and at_once <= 1 and failure != "node-lost":
-            return True
-        return any(
-            c["failure"] == failure
-            and at_once <= c.get("at-once", 1)
-            and (since is None or since >= c.get("spacing", 0))
-            for c in self.target["claims"]
-        )
+    def within_reach(self, node, peer, since, until):
+        for i in self.incidents:
+            pair = "->" in i.place and between(*ends(i.place)) == between(node, peer)
+            if (i.place == peer or pair) and i.overlaps(since, until):
+                return False
+        for e in self.ledger.held:
+            if between(*ends(e.link)) == between(node, peer) and e.at <= until:
+                released = self.held_until(e)
+                if not released or released.at >= since:
+                    return False
+        return True
+
+    def may_double(self, mail, copy):
+        """Whether a second copy lies outside the claims."""
+        had = {t.f["node"] for t in mail.tries}
+        for h in mail.hops:
+            had |= set(ends(h.link))
+        for i in self.incidents:
+            hit = set(ends(i.place)) if "->" in i.place else {i.place}
+            if i.no_duplicates or not hit & had:
+                continue
+            if i.back and i.back.id <= mail.tries[0].begun.id:
+                continue
+            if copy is None or i.begun.id < copy.id:
+                return True
+        return False
 
     def judge(self):
         l = self.ledger
         self.classes, self.findings, self.licensed = {}, {}, {}
+        self.excuses, self.unshadowed_classes = {}, {}
+        covered = self.claims_of()
         self.unlicensed = self.accepted = self.put_off = 0
         self.delivered_by = {}
         for msg in sorted(l.mails):
@@ -1211,6 +1422,8 @@ class Judge:
             for rcpt in mail.rcpts:
                 c = self.class_of(msg, mail, rcpt, holders)
                 self.classes[c] = self.classes.get(c, 0) + 1
+                if c in ("lost", "missing") and self.unshadowed(mail, rcpt):
+                    self.unshadowed_classes[c] = self.unshadowed_classes.get(c, 0) + 1
         if l.phantoms:
             self.find("phantom", len(l.phantoms))
         if any(mail.strangers for mail in l.mails.values()):
@@ -1220,8 +1433,12 @@ class Judge:
             return self.classes.get(c, 0)
 
         overdue, missing = self.overdue(), []
+        bare = self.unshadowed_classes
+        if bare.get("lost"):
+            self.find("lost", bare["lost"], beyond=True)
+        if count("lost") > bare.get("lost", 0):
+            self.find("lost")
         for c in (
-            "lost",
             "late",
             "altered",
             "misrouted",
@@ -1235,13 +1452,14 @@ class Judge:
             self.find("bounced", count("bounced-many"))
         at_most = self.delivered == "at-most-once"
         pending = count("queued") + count("missing")
-        if pending and overdue:
-            self.find("queued-past-deadline", pending)
+        if overdue and bare.get("missing"):
+            self.find("queued-past-deadline", bare["missing"], beyond=True)
+        if overdue and pending > bare.get("missing", 0):
+            self.find("queued-past-deadline")
         missing += Evidence(self).missing()
         if pending and not overdue and not at_most:
             missing.append("mail is still under way or not accounted for")
         at_least = self.delivered == "at-least-once"
-        covered = self.covered()
         spared = set()
         if at_most:
             spared |= {"lost", "queued-past-deadline", "late"}
@@ -1254,7 +1472,7 @@ class Judge:
             verdict = "fail"
         elif l.troubles:
             verdict = "error"
-        elif not covered:
+        elif not covered or any(k not in spared for k in self.excuses):
             verdict = "outside-claim"
         elif missing:
             verdict = "inconclusive"

@@ -6,7 +6,7 @@
 //! one power loss. What breaks more than some row covers is OUTSIDE-CLAIM:
 //! figures, and never the words "no loss".
 
-use crate::plan::{Failure, Plan};
+use crate::plan::{Failure, Guarantee, Plan};
 use crate::scenario::{Back, NodeFault, Pick, Span, Step, Trigger, Until};
 
 /// Whether the claims of a target cover a plan.
@@ -162,9 +162,48 @@ fn node(step: &Step) -> Option<Pick> {
     }
 }
 
-/// Whether some row covers such a failure, so many at once, so soon after the
+/// What a target promises about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Promise {
+    /// Some row covers it.
+    pub(crate) covered: bool,
+    /// Only rows with a condition do.
+    pub(crate) conditional: bool,
+    /// Some row that covers it promises that no copy comes without a licence.
+    pub(crate) no_duplicates: bool,
+}
+
+impl Promise {
+    /// The most that can be promised.
+    pub(crate) const FULL: Self = Self {
+        covered: true,
+        conditional: false,
+        no_duplicates: true,
+    };
+
+    /// What both promise.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            covered: self.covered && other.covered,
+            conditional: self.conditional || other.conditional,
+            no_duplicates: self.no_duplicates && other.no_duplicates,
+        }
+    }
+}
+
+/// What is promised about such a failure, so many at once, so soon after the
 /// last repair (`None`: nothing was repaired before).
-fn allowed(plan: &Plan, failure: Failure, at_once: u16, since_repair: Option<u64>) -> bool {
+///
+/// RFC 5321 makes a 250 the end of the sender's responsibility and the begin
+/// of the receiver's: nothing is lost, and nothing is sent on again once the
+/// 250 to it is recorded. A row of the target's own for the kind of failure
+/// takes the place of that as to duplicates: it may promise less.
+pub(crate) fn promise(
+    plan: &Plan,
+    failure: Failure,
+    at_once: u16,
+    since_repair: Option<u64>,
+) -> Promise {
     let rfc5321 = !plan.target.disowns_rfc5321
         && at_once <= 1
         && matches!(
@@ -172,22 +211,37 @@ fn allowed(plan: &Plan, failure: Failure, at_once: u16, since_repair: Option<u64
             // A pause or a cut link is less than a crash: nothing is gone.
             Failure::ProcessCrash | Failure::PowerLoss | Failure::Pause | Failure::Link
         );
-    rfc5321
-        || plan.target.claims.iter().any(|c| {
-            c.failure == failure
-                && at_once <= c.at_once
-                && since_repair.is_none_or(|since| since >= c.spacing)
-        })
+    let own = || plan.target.claims.iter().filter(|c| c.failure == failure);
+    let rows = || {
+        own()
+            .filter(|c| at_once <= c.at_once && since_repair.is_none_or(|since| since >= c.spacing))
+    };
+    let covered = rfc5321 || rows().next().is_some();
+    Promise {
+        covered,
+        conditional: covered && !rfc5321 && rows().all(|c| c.condition.is_some()),
+        no_duplicates: rows().any(|c| c.guarantee == Guarantee::NoLossNoDuplicates)
+            || (rfc5321 && own().next().is_none()),
+    }
 }
 
-fn outside(plan: &Plan, step: usize, failure: Failure, at_once: usize) -> String {
-    let name = match failure {
+fn allowed(plan: &Plan, failure: Failure, at_once: u16, since_repair: Option<u64>) -> bool {
+    promise(plan, failure, at_once, since_repair).covered
+}
+
+/// A kind of failure in words.
+pub(crate) fn in_words(failure: Failure) -> &'static str {
+    match failure {
         Failure::ProcessCrash => "a process crash",
         Failure::PowerLoss => "a power loss",
         Failure::NodeLost => "the loss of a node with its store",
         Failure::Pause => "a pause",
         Failure::Link => "a fault on a link",
-    };
+    }
+}
+
+fn outside(plan: &Plan, step: usize, failure: Failure, at_once: usize) -> String {
+    let name = in_words(failure);
     if at_once > 1 {
         format!(
             "step {step} is {name} while {} other fault(s) last; {} makes no claim about {at_once} at once",

@@ -68,7 +68,7 @@ pub struct Claim {
     #[serde(default)]
     pub spacing: u64,
     /// Only for mail for which this holds; `shadowed`: accepted while a peer
-    /// was reachable.
+    /// was within reach that could hold a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// What is promised.

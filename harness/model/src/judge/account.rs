@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::absence::{self, Whereabouts};
+use super::claim::Claims;
 use super::index::Index;
 use super::licence::{self, Bounds, Delivery, Extras};
+use super::shadowed;
 use crate::event::{At, Msg, Rcpt, RowState};
 use crate::ledger::{Digest, Ended, Ledger, Mail, Mark};
 use crate::party::{Link, Party};
@@ -28,6 +30,10 @@ pub(super) struct Case {
     pub(super) forbidden: Option<(u16, Ended)>,
     /// When the first copy came.
     pub(super) first: Option<Mark>,
+    /// Why its loss lies outside the claims.
+    pub(super) unshadowed: Option<String>,
+    /// Why its extra copies lie outside the claims.
+    pub(super) may_double: Option<String>,
 }
 
 /// The account of a whole run.
@@ -54,6 +60,7 @@ pub(super) struct Frame<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) index: &'a Index<'a>,
     pub(super) bounds: Bounds,
+    pub(super) claims: &'a Claims,
     /// Mail after this moment is late.
     pub(super) deadline: At,
     /// The final silence was long enough for a proof of absence.
@@ -193,6 +200,8 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
         whereabouts: None,
         forbidden,
         first,
+        unshadowed: None,
+        may_double: None,
     };
     case.class = if altered(mail, rcpt) || (mailbox && altered_in_store(index, mail, msg, rcpt)) {
         Class::Altered
@@ -239,6 +248,14 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
         Class::DeliveredOnce | Class::Refused | Class::Unaccepted | Class::SilentByRequest
     );
     if !plain || !case.unlicensed.is_empty() || case.forbidden.is_some() {
+        if matches!(case.class, Class::Lost | Class::Missing) {
+            case.unshadowed = shadowed::unshadowed(plan, ledger, frame.claims, mail, rcpt);
+        }
+        if mailbox || !case.unlicensed.is_empty() {
+            let copy = case.unlicensed.first().map(|d| d.mark);
+            let copy = copy.filter(|_| !mailbox);
+            case.may_double = frame.claims.may_double(mail, copy);
+        }
         books.cases.push(case);
     }
 }

@@ -10,24 +10,39 @@ use crate::scenario::{Delivered, Level, Step};
 use crate::verdict::{Class, Finding};
 
 /// Everything that should not be, gravest first. `overdue`: mail that has
-/// not arrived may be held against the target.
-pub(super) fn all(frame: &Frame<'_>, books: &Books, overdue: bool) -> Vec<Finding> {
+/// not arrived may be held against the target. Beside them, the first that
+/// would fail if it did not lie outside the claims for its message.
+pub(super) fn all(
+    frame: &Frame<'_>,
+    books: &Books,
+    overdue: bool,
+) -> (Vec<Finding>, Option<String>) {
     let expect = &frame.plan.scenario.expect;
     let must_arrive = expect.delivered != Delivered::AtMostOnce;
     let no_more = expect.delivered != Delivered::AtLeastOnce;
     let mut findings = Vec::new();
+    let mut excused: Option<String> = None;
     let mut add = |class: &dyn Fn(&&Case) -> bool,
                    kind: &str,
                    rule: &str,
                    fails: bool,
                    text: &dyn Fn(&Case, u64) -> String| {
         let cases: Vec<&Case> = books.cases.iter().filter(class).collect();
-        if let Some(first) = cases.first() {
+        let (beyond, within): (Vec<&Case>, Vec<&Case>) = cases
+            .into_iter()
+            .partition(|c| fails && excuse(kind, c).is_some());
+        for (cases, fails, outside) in [(within, fails, false), (beyond, false, true)] {
+            let Some(first) = cases.first() else { continue };
             let count = cases.len() as u64;
+            let mut text = text(first, count);
+            if let Some(why) = excuse(kind, first).filter(|_| outside) {
+                text = format!("{text}; outside the claim: {why}");
+                excused.get_or_insert_with(|| text.clone());
+            }
             findings.push(Finding {
                 rule: rule.to_owned(),
                 kind: kind.to_owned(),
-                text: text(first, count),
+                text,
                 count,
                 message: Some(first.msg),
                 recipient: Some(first.rcpt),
@@ -224,7 +239,16 @@ pub(super) fn all(frame: &Frame<'_>, books: &Books, overdue: bool) -> Vec<Findin
     strangers(frame, &mut findings);
     phantoms(frame.ledger, &mut findings);
     findings.sort_by_key(|f| !f.fails);
-    findings
+    (findings, excused)
+}
+
+/// Why a finding about one recipient lies outside the target's claims.
+fn excuse<'a>(kind: &str, case: &'a Case) -> Option<&'a str> {
+    match kind {
+        "lost" | "queued-past-deadline" => case.unshadowed.as_deref(),
+        "unlicensed-duplicate" | "duplicate-in-mailbox" => case.may_double.as_deref(),
+        _ => None,
+    }
 }
 
 /// The rule behind timely arrival: takeover where a node was taken away,

@@ -8,20 +8,26 @@
 
 mod absence;
 mod account;
+mod claim;
+mod deadline;
 mod evidence;
 mod finding;
+mod incident;
 mod index;
 mod licence;
 mod outcome;
+mod shadowed;
 
 use std::borrow::Borrow;
 
-use crate::claims::{self, Cover};
-use crate::event::{At, Event};
-use crate::ledger::{Ledger, Mail};
-use crate::party::Party;
+use crate::event::Event;
+use crate::ledger::Ledger;
 use crate::plan::Plan;
-use crate::scenario::{Back, Delivered, LinkAct, Step};
+use crate::scenario::Delivered;
+
+use claim::Claims;
+use deadline::{deadline, healed};
+
 use crate::verdict::{Class, Judgement, Verdict};
 
 pub use outcome::{RecipientOutcome, outcomes};
@@ -54,11 +60,13 @@ pub fn judge<E: Borrow<Event>>(
 pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
     let deadline = deadline(plan, ledger);
     let index = index::Index::of(ledger);
+    let claims = Claims::of(plan, ledger);
     let frame = account::Frame {
         plan,
         ledger,
         index: &index,
         bounds: licence::Bounds::of(plan),
+        claims: &claims,
         deadline,
         rested: evidence::rested(plan, ledger).is_some(),
     };
@@ -83,7 +91,7 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
     // tell.
     let overdue =
         finished && ledger.last.is_some_and(|m| m.at >= deadline) && healed(plan, ledger).is_none();
-    let mut findings = finding::all(&frame, &books, overdue);
+    let (mut findings, excused) = finding::all(&frame, &books, overdue);
     let awaited = [Class::Missing, Class::Queued]
         .iter()
         .filter_map(|c| books.classes.get(c))
@@ -103,11 +111,14 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
         .collect();
     troubles.extend(books.troubles.iter().cloned());
 
-    let cover = claims::covers(plan);
-    if let Cover::Outside(_) = cover {
-        for f in &mut findings {
-            f.fails = false;
-        }
+    // Beyond every row nothing is held against the target; what lies beyond
+    // for some mail alone was taken out of the findings that fail.
+    let mut outside = claims.outside;
+    for f in &mut findings {
+        f.fails &= outside.is_none();
+    }
+    if outside.is_none() {
+        outside = excused;
     }
     let fails = findings.iter().filter(|f| f.fails).count();
     let (verdict, reason) = if fails > 0 {
@@ -121,7 +132,7 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
             Verdict::Error,
             format!("the harness contradicts itself: {first}"),
         )
-    } else if let Cover::Outside(why) = cover {
+    } else if let Some(why) = outside {
         (Verdict::OutsideClaim, why)
     } else if let Some(first) = proof.missing.first() {
         let more = match proof.missing.len() {
@@ -241,101 +252,4 @@ fn broken_times(plan: &Plan, ledger: &Ledger) -> Vec<String> {
         }
     }
     broken
-}
-
-/// When accepted mail must have arrived: so long after the last thing that
-/// could hold it up.
-fn deadline(plan: &Plan, ledger: &Ledger) -> At {
-    let receipts = ledger
-        .faults
-        .values()
-        .flat_map(|f| f.fired.iter().map(|x| x.mark).chain(f.removed));
-    let ready = ledger
-        .lives
-        .values()
-        .flatten()
-        .filter(|l| l.life > 1)
-        .filter_map(|l| l.ready);
-    let waits = ledger.waits.iter().map(|w| w.1);
-    let released = ledger
-        .wires
-        .values()
-        .flat_map(|w| w.held.iter().filter_map(|h| h.until));
-    let outcomes = ledger
-        .mails
-        .iter()
-        .flat_map(|m| &m.tries)
-        .filter_map(|t| t.outcome.as_ref())
-        .map(|o| o.mark);
-    let last = receipts
-        .chain(ready)
-        .chain(waits)
-        .chain(released)
-        .chain(outcomes)
-        .map(|m| m.at)
-        .max()
-        .unwrap_or(0);
-    let grace = plan.grace();
-    let mut deadline = last.saturating_add(grace);
-    // A target that keeps delivering is not late: each message that comes in
-    // time gives those behind it as much time again.
-    let mut firsts: Vec<At> = ledger.mails.iter().filter_map(first_delivery).collect();
-    firsts.sort_unstable();
-    for at in firsts {
-        if at > deadline {
-            break;
-        }
-        deadline = deadline.max(at.saturating_add(grace));
-    }
-    deadline
-}
-
-/// When a message first reached the end of its way.
-fn first_delivery(mail: &Mail) -> Option<At> {
-    let stored = mail
-        .hops
-        .iter()
-        .filter(|h| matches!(h.link.to, Party::Store(_)))
-        .filter(|h| h.answers.iter().any(|a| a.code / 100 == 2))
-        .map(|h| h.dot.at);
-    mail.copies.iter().map(|c| c.mark.at).chain(stored).min()
-}
-
-/// Why late mail cannot be held against the target yet: a node that should
-/// serve does not, or a fault was not taken back.
-fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
-    // The nodes are stopped at the very end; what counts is the state at the
-    // final silence.
-    let moment = ledger.quiet.map(|q| q.mark).or(ledger.last)?;
-    let mut gone = Vec::new();
-    for (n, step) in (0u32..).zip(&plan.scenario.steps) {
-        let receipts = ledger.faults.get(&n);
-        let fired = receipts.is_some_and(|f| !f.fired.is_empty());
-        match step {
-            Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => {
-                if f.back == Back::Never {
-                    gone.extend(
-                        receipts
-                            .iter()
-                            .flat_map(|r| &r.fired)
-                            .filter_map(|x| x.node),
-                    );
-                }
-            }
-            Step::Link(f) => {
-                let lasting = f.lasts.is_some()
-                    || matches!(
-                        f.act,
-                        LinkAct::Hold | LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
-                    );
-                if fired && lasting && receipts.is_some_and(|r| r.removed.is_none()) {
-                    return Some(format!("fault {n} on a link was not taken back"));
-                }
-            }
-            Step::Pause(_) | Step::Wait(_) => {}
-        }
-    }
-    plan.nodes()
-        .find(|node| !gone.contains(node) && !ledger.up_at(*node, moment))
-        .map(|node| format!("{node} was not up at the end"))
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::account::{self, Books};
-use super::{deadline, evidence, index, licence};
+use super::claim::Claims;
+use super::deadline::deadline;
+use super::{evidence, index, licence};
 use crate::event::{Attempt, Msg, Rcpt};
 use crate::ledger::{Ended, Ledger};
 use crate::party::{Link, Party};
@@ -41,11 +43,13 @@ pub struct RecipientOutcome {
 #[must_use]
 pub fn outcomes(plan: &Plan, ledger: &Ledger) -> Vec<RecipientOutcome> {
     let index = index::Index::of(ledger);
+    let claims = Claims::of(plan, ledger);
     let frame = account::Frame {
         plan,
         ledger,
         index: &index,
         bounds: licence::Bounds::of(plan),
+        claims: &claims,
         deadline: deadline(plan, ledger),
         rested: evidence::rested(plan, ledger).is_some(),
     };

@@ -171,6 +171,22 @@ pub struct Mail {
 }
 
 impl Mail {
+    /// When a recipient was first delivered or reported as failed.
+    #[must_use]
+    pub fn settled(&self, rcpt: Rcpt) -> Option<Mark> {
+        let copies = self.copies.iter().filter(|c| c.rcpts.contains(&rcpt));
+        let failed = self.notices.iter().filter(|n| n.failed);
+        let stored = self
+            .hops
+            .iter()
+            .filter(|h| matches!(h.link.to, Party::Store(_)) && h.accepted(rcpt));
+        copies
+            .map(|c| c.mark)
+            .chain(stored.map(|h| h.dot))
+            .chain(failed.filter(|n| n.rcpts.contains(&rcpt)).map(|n| n.mark))
+            .min()
+    }
+
     /// How an attempt ended for one recipient, by what the sender and its
     /// link saw.
     #[must_use]
