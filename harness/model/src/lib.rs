@@ -22,6 +22,7 @@ pub mod planning;
 pub mod rng;
 pub mod rules;
 pub mod scenario;
+pub mod shrink;
 pub mod strict;
 pub mod suggest;
 pub mod target;

@@ -11,6 +11,7 @@ mod schema;
 mod span;
 mod text;
 mod windows;
+mod write;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +25,7 @@ pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
 pub use schema::schema;
 pub use span::{Inequality, Span, SpanError, Times};
+pub use write::write;
 
 use crate::party::{Link, NameError, Party};
 
