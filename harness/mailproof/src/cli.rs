@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Put the stores of a campaign's parts together
     Merge(MergeArgs),
+    /// Find the smallest scenario that still fails as a run did
+    Shrink(ShrinkArgs),
+    /// Run a simulated run once more and compare every byte of its history
+    Replay(ReplayArgs),
     /// List the scenarios that the command carries, or the targets
     List(ListArgs),
     /// Check scenario files without running anything
@@ -166,6 +170,45 @@ pub(crate) struct CheckArgs {
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// Arguments of `shrink`.
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// A run directory with a FAIL, or a scenario (id or file) that fails with
+    /// `--seed` and `--target`
+    #[arg(value_name = "DIR|SCENARIO|FILE")]
+    pub(crate) what: String,
+    /// The system under test, for a scenario; a run directory has its own
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    pub(crate) target: String,
+    /// The source of every draw, for a scenario; a run directory has its own
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Where the result goes; nothing: `shrunk.toml` in the run directory, or
+    /// here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Most trials in the simulator
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) trials: u64,
+    /// Longest search, in seconds
+    #[arg(long, value_name = "S", default_value_t = 120)]
+    pub(crate) time: u64,
+    /// Do not run the result on real processes
+    #[arg(long)]
+    pub(crate) no_process: bool,
+    /// How often the result is run on real processes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) runs: u32,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A run directory of the simulator
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 /// Arguments of `list`.

@@ -1,17 +1,22 @@
 //! For those who run scenarios from `cargo test` or a program of their own.
 
+use std::ops::Range;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use mailproof_engine::sim::{TrialOptions, trial};
 use mailproof_model::plan::Plan;
 use mailproof_model::planning::Refusal;
+use mailproof_model::scenario::Scenario;
 use mailproof_model::target::TargetFile;
+use mailproof_model::verdict::Judgement;
 
 use crate::cli::Engine;
 use crate::context::Extra;
 use crate::interrupt::Interrupt;
 use crate::job::{Job, Outcome};
+use crate::shrink::{self, Limits, Shrunk};
 use crate::source::{self, Source};
 use crate::target_choice::{self, Choice};
 use crate::{engines, library, main_with};
@@ -68,6 +73,57 @@ impl Harness {
             dir: dir.to_owned(),
             keep: false,
         })
+    }
+
+    /// Shrinks a carried scenario that fails with the target in the simulator
+    /// for a reason of one of these kinds: with the first of the seeds that
+    /// shows it.
+    ///
+    /// # Errors
+    /// No such scenario, no such target, or no seed with which it fails so.
+    pub fn shrink(
+        &self,
+        scenario: &str,
+        target: &str,
+        seeds: Range<u64>,
+        kinds: &[String],
+        limits: Limits,
+    ) -> Result<Shrunk, String> {
+        let known = library::scenario(scenario)
+            .ok_or_else(|| format!("no scenario is called `{scenario}`"))?;
+        let target = self.target(target)?.file;
+        let stop = || self.interrupt.asked();
+        let failing = seeds
+            .clone()
+            .filter_map(|seed| shrink::failing(known, &target, seed..seed + 1, None, &stop))
+            .find(|failing| kinds.contains(&failing.finding().kind))
+            .ok_or_else(|| {
+                format!(
+                    "{scenario} does not fail as {} with any of the seeds {}..{}",
+                    kinds.join(" or "),
+                    seeds.start,
+                    seeds.end
+                )
+            })?;
+        Ok(shrink::search(failing, &target, limits, &stop, &mut |_| {}))
+    }
+
+    /// Runs a scenario against a named target in memory and judges it.
+    ///
+    /// # Errors
+    /// No such target, or the scenario does not apply to it, or the harness
+    /// failed.
+    pub fn simulate(
+        &self,
+        scenario: &Scenario,
+        target: &str,
+        seed: u64,
+    ) -> Result<Judgement, String> {
+        let target = self.target(target)?.file;
+        let plan = Plan::build(scenario, &target, "sim", seed, "sim-0000000000000000")
+            .map_err(|e| e.to_string())?;
+        let trial = trial(&plan, &target, TrialOptions::default()).map_err(|e| e.to_string())?;
+        Ok(trial.judgement)
     }
 
     fn target(&self, name: &str) -> Result<Choice, String> {

@@ -27,10 +27,12 @@ mod node;
 mod plan;
 mod progress;
 mod queue;
+mod replay;
 mod report;
 mod run;
 mod seeds;
 mod selection;
+mod shrink;
 mod source;
 mod target_choice;
 
@@ -45,6 +47,7 @@ pub use facade::{Harness, faults, helper, run_scenario};
 pub use job::{Job, Outcome};
 pub use library::{Carried, scenario, scenarios, targets};
 pub use seeds::Seeds;
+pub use shrink::{Limits, Shrunk};
 
 pub use mailproof_model as model;
 pub use mailproof_model::plan::Plan;
@@ -112,6 +115,8 @@ fn command(extra: Extra) -> Exit {
         Command::Check(args) => check::check(&context, &args),
         Command::Doctor(args) => doctor::doctor(&context, &args),
         Command::Gc(args) => gc::gc(&context, &args),
+        Command::Shrink(args) => shrink::shrink(&context, &args),
+        Command::Replay(args) => replay::replay(&context, &args),
         Command::List(args) => list::list(&context, &args),
         Command::Lint(args) => lint::lint(&context, &args),
         Command::Plan(args) => plan::plan(&context, &args),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a panic is how a test says no
 
 mod killed;
+mod shrink;
 mod support;
 
 use std::fs;

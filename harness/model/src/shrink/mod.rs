@@ -25,6 +25,7 @@ use crate::party::Party;
 use crate::scenario::{Point, Scenario, lint, write};
 use crate::verdict::{Judgement, Verdict};
 
+pub use plan::elsewhere;
 pub use size::Size;
 
 /// Why a run fails: the kind of its first finding that fails it; `None` for

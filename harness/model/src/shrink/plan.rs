@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::sketch::Sketch;
 use super::{Seen, count};
 use crate::party::Party;
-use crate::scenario::{Pick, Scenario, Step, Trigger};
+use crate::scenario::{Pick, Scenario, Step, Trigger, lint, write};
 
 /// Points on a link in the place of times and shares of the workload, the
 /// nearest to where the step acted first.
@@ -26,6 +26,27 @@ pub(super) fn holds(best: &Scenario, seen: &Seen) -> Vec<Scenario> {
                 let at = Trigger::Point(point.clone());
                 found.extend(replaced(best, n, sketch.clone().with_at(&at)));
             }
+        }
+    }
+    found
+}
+
+/// The scenario with a fault at another point, near the one at which it
+/// acted; every file among them is sound if the scenario's is.
+#[must_use]
+pub fn elsewhere(scenario: &Scenario, seen: &Seen) -> Vec<Scenario> {
+    let sound = |s: &Scenario| write(s).is_ok_and(|text| lint("shrunk.toml", &text).is_ok());
+    let wanted = sound(scenario);
+    let mut found = Vec::new();
+    for (n, step) in (0_u32..).zip(&scenario.steps) {
+        let sketch = Sketch::of(step);
+        if sketch.node().is_none() || !matches!(sketch.at(), Some(Trigger::Point(_))) {
+            continue;
+        }
+        for point in seen.points.get(&n).map_or(&[][..], Vec::as_slice) {
+            let at = Trigger::Point(point.clone());
+            let other = replaced(scenario, n, sketch.clone().with_at(&at));
+            found.extend(other.filter(|s| s != scenario && (!wanted || sound(s))));
         }
     }
     found
