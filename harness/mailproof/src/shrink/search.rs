@@ -219,7 +219,6 @@ fn try_one(scenario: &Scenario, target: &TargetFile, seed: u64) -> Option<Failin
     let options = TrialOptions {
         history: true,
         passages: true,
-        ..TrialOptions::default()
     };
     // A candidate that brings the harness down is another failure.
     let ran = catch_unwind(AssertUnwindSafe(|| trial(&plan, target, options)));
