@@ -511,3 +511,28 @@ fn a_drain_answers_421_and_finishes() {
         w.nodes[0].node.as_ref().unwrap().drained()
     });
 }
+
+/// After a 421 nothing more is said, not even QUIT: replies may be due that
+/// the server will not send, and it waits for nothing.
+#[test]
+fn a_server_that_leaves_is_left_without_a_word() {
+    for (line, reply) in [
+        ("MAIL", "421 4.3.2 leaving\r\n"),
+        ("RCPT", "421 4.3.2 leaving\r\n"),
+        ("DATA", "421 4.3.2 leaving\r\n"),
+        (".", "421 4.3.2 leaving\r\n"),
+        ("EHLO", "421 4.3.2 leaving\r\n"),
+    ] {
+        let mut world = World::cluster(1);
+        world.sinks[0].rule(line, reply);
+        assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+        world.run(SHORT);
+        let lines = &world.sinks[0].lines;
+        assert!(lines.iter().any(|l| l.starts_with(line)), "{lines:?}");
+        assert!(!lines.contains(&"QUIT".to_owned()), "{line}: {lines:?}");
+        world.sinks[0].rules.clear();
+        world.until("delivery", Duration::from_secs(200), |w| {
+            w.taken("m1", "a@x") >= 1
+        });
+    }
+}

@@ -553,3 +553,36 @@ fn a_holder_that_lost_its_store_is_replaced() {
     world.run(TAKEOVER + POLL * 2);
     assert_eq!(world.taken("m1", "a@x"), 1);
 }
+
+/// A holder that never comes back is replaced after the time by which anyone
+/// counts as lost; one that comes back after all drops its copy.
+#[test]
+fn a_silent_holder_is_replaced() {
+    for back in [false, true] {
+        let mut world = stalled(3);
+        assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+        let q = holder(&world);
+        let third = 3 - q;
+        // Polls of the holder are what the primary hears of it.
+        world.kill(q, Crash::DropAll);
+        world.run(TAKEOVER - POLL * 2);
+        assert!(world.view(third).shadows.is_empty());
+        world.until("another copy", TAKEOVER / 2, |w| {
+            w.view(third).shadows.len() == 1
+        });
+        if back {
+            world.start(q);
+            world.until("the first copy is dropped", POLL * 2, |w| {
+                w.view(q).shadows.is_empty()
+            });
+            assert_eq!(world.view(third).shadows.len(), 1);
+        }
+        // Now the primary is lost for good.
+        world.wipe(0);
+        open(&mut world);
+        world.run(TAKEOVER + POLL * 2);
+        assert_eq!(world.taken("m1", "a@x"), 1);
+        assert_eq!(world.count(third, EventKind::Resubmit), 1);
+        assert_eq!(world.count(q, EventKind::Resubmit), 0);
+    }
+}

@@ -77,6 +77,7 @@ impl Queue {
         let wanted = message.copy != CopyState::NotWanted;
         self.messages.insert(sequence, message);
         if wanted {
+            self.arm_protect();
             self.try_copy(sequence, first);
         } else {
             self.check_accept(sequence);

@@ -7,13 +7,20 @@
 //!
 //! Documents do not say what becomes of a message whose copy is lost with its
 //! holder. Here the primary has another one made as soon as the holder shows
-//! up with a new database.
+//! up with a new database, or was silent for `shadow-resubmit-time-span`. A
+//! holder that comes back after all is told to drop its copy (its question
+//! about it is answered with "unknown"), lest two of them take the message
+//! over one day. A message that was accepted without any copy stays without.
 
-use super::message::{CopyState, Message, Phase};
+use super::message::{CopyState, Holder, Message, Phase, boot_of};
 use super::{Host, PeerId, Queue, Timer};
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::record::Header;
+
+/// Messages that are protected again in one turn, so that a lost peer does not
+/// make for more attempts at once than the others can take.
+const PROTECT: usize = 1000;
 
 /// One attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +59,8 @@ impl Queue {
                 let down = peer
                     .host
                     .is_some_and(|host: usize| self.hosts[host].down_until > now);
-                (down, peer.copying, (*at + turn) % count)
+                let failed = message.holders.iter().any(|h| h.peer == *at);
+                (down, failed, peer.copying, (*at + turn) % count)
             })
     }
 
@@ -238,6 +246,88 @@ impl Queue {
                 self.copy_again(sequence);
             }
         }
+    }
+
+    /// Sets the time at which holders are looked at.
+    pub(crate) fn arm_protect(&mut self) {
+        if self.peers.is_empty() || !self.config.shadow_redundancy_enabled {
+            return;
+        }
+        let turn = self.config.shadow_resubmit_time_span / 4;
+        let at = self.later(turn.max(self.config.shadow_heartbeat_frequency));
+        Self::arm(
+            &mut self.timers,
+            Timer::Protect,
+            at,
+            &mut self.protect_armed,
+        );
+    }
+
+    /// Has copies made again whose holders are silent for so long that they
+    /// count as lost.
+    pub(crate) fn protect_due(&mut self) {
+        self.protect_armed = 0;
+        if self.messages.is_empty() {
+            return;
+        }
+        let bare: Vec<u64> = self
+            .messages
+            .iter()
+            .filter(|(sequence, message)| {
+                let idle = matches!(message.copy, CopyState::Made | CopyState::Failed);
+                let had = !message.holders.is_empty()
+                    || message.taken_from.is_some()
+                    || boot_of(**sequence) < self.boot;
+                let holds = |h: &Holder| self.holds(**sequence, *h);
+                message.phase == Phase::Active
+                    && !message.cancelled
+                    && idle
+                    && had
+                    && !message.holders.iter().any(holds)
+            })
+            .map(|(sequence, _)| *sequence)
+            .take(PROTECT)
+            .collect();
+        for sequence in bare {
+            if let Some(message) = self.messages.get_mut(&sequence) {
+                message.copy = CopyState::Failed;
+                message.asked.clear();
+                for holder in &mut message.holders {
+                    holder.acknowledged = false;
+                }
+                self.mark(Mark::CopyRemade);
+                self.copy_again(sequence);
+            }
+        }
+        self.arm_protect();
+    }
+
+    /// Whether a peer can be relied on to have a copy. For a while after our
+    /// own start that goes for those too that the store names.
+    fn holds(&self, sequence: u64, holder: Holder) -> bool {
+        let span = self.later(self.config.shadow_resubmit_time_span) - self.now.mono;
+        let since = if holder.acknowledged {
+            self.peers[holder.peer].last_contact
+        } else if boot_of(sequence) < self.boot {
+            self.started
+        } else {
+            return false;
+        };
+        self.now.mono.saturating_sub(since) < span
+    }
+
+    /// Whether the copy that `peer` has of a message is one too many: another
+    /// peer, heard of lately, acknowledged one, and this one did not or was
+    /// given up.
+    pub(crate) fn surplus(&self, message: &Message, peer: PeerId) -> bool {
+        let lately = self.later(self.config.shadow_heartbeat_frequency * 2) - self.now.mono;
+        let ours = message.holders.iter().find(|h| h.peer == peer);
+        message.phase == Phase::Active
+            && ours.is_some_and(|h| !h.acknowledged)
+            && message.holders.iter().any(|h| {
+                let heard = self.peers[h.peer].last_contact;
+                h.acknowledged && self.now.mono.saturating_sub(heard) < lately
+            })
     }
 
     /// Starts the next attempt of a message that has none under way.

@@ -106,6 +106,8 @@ pub(crate) enum Timer {
     Deferred,
     /// Discard notifications that nobody asks for.
     Discards,
+    /// Messages whose holders may be lost.
+    Protect,
     /// A host that was down, or a copy that waits too long for a session.
     Host(HostId),
     /// Poll or takeover.
@@ -148,6 +150,9 @@ pub(crate) struct Queue {
     /// Peers that a DONE or WITHDRAWN record still owes a word to.
     owed: BTreeMap<Seq, u32>,
     discards_armed: u64,
+    protect_armed: u64,
+    /// The start of this node, on the monotonic clock.
+    started: u64,
     boot_record: Seq,
     /// Records are being moved out of the oldest segment.
     moving: bool,
@@ -319,6 +324,7 @@ impl Queue {
         match timer {
             Timer::Deferred => self.deferred_due(),
             Timer::Discards => self.discards_due(),
+            Timer::Protect => self.protect_due(),
             Timer::Host(host) => self.host_due(host),
             Timer::Peer(peer) => self.peer_due(peer),
             Timer::Conn(_) => {}

@@ -325,6 +325,8 @@ impl Queue {
             deferred_armed: 0,
             owed: BTreeMap::new(),
             discards_armed: 0,
+            protect_armed: 0,
+            started: now.mono,
             boot_record: Seq(0),
             moving: false,
             looked_at: 0,
@@ -448,6 +450,7 @@ impl Queue {
             }
             self.activate(sequence);
         }
+        self.arm_protect();
         let peers: Vec<usize> = (0..self.peers.len()).collect();
         self.push(&peers);
     }

@@ -253,12 +253,17 @@ impl Queue {
         asked
     }
 
-    /// Answers a holder's question: which of these messages we know nothing
-    /// of. For those we have, the peer is noted as holder.
+    /// Answers a holder's question: of which of these messages it need not keep
+    /// its copy, because we know nothing of them or another peer has one as
+    /// well. For the others the peer is noted as holder.
     pub(crate) fn unknown_to_us(&mut self, peer: PeerId, sequences: &[u64]) -> Vec<u64> {
         let mut unknown = Vec::new();
         for sequence in sequences {
-            if let Some(message) = self.messages.get_mut(sequence) {
+            let message = self.messages.get(sequence);
+            if message.is_some_and(|message| self.surplus(message, peer)) {
+                self.mark(Mark::CopySurplus);
+                unknown.push(*sequence);
+            } else if let Some(message) = self.messages.get_mut(sequence) {
                 let noted = message.holders.iter().any(|h| h.peer == peer);
                 message.add_holder(peer, true);
                 if message.copy == CopyState::Failed {

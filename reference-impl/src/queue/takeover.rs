@@ -169,6 +169,7 @@ impl Queue {
         }
         if self.config.shadow_redundancy_enabled {
             message.copy = CopyState::Failed;
+            self.arm_protect();
             self.copy_again(sequence);
         }
         self.activate(sequence);

@@ -13,6 +13,7 @@ use super::{auth, private};
 use crate::event::EventKind;
 use crate::hex;
 use crate::io::{ConnId, DialError};
+use crate::mark::Mark;
 use crate::queue::{HostId, PeerId, Queue, Work};
 
 /// How long an answer to QUIT is waited for, in nanoseconds.
@@ -182,6 +183,15 @@ impl Client {
     }
 
     fn reply(&mut self, reply: &Reply<'_>, queue: &mut Queue) {
+        if reply.code == 421 && !matches!(self.state, State::Dialling | State::Quit) {
+            // The server is leaving, asked or not; what is under way is over,
+            // other work is not concerned. It waits for no QUIT, and while
+            // replies are due it could take one for something else.
+            if matches!(self.state, State::Transaction(_)) {
+                queue.mark(Mark::LeftByServer);
+            }
+            return self.over(&reply.summary(), Close::Shutdown, queue);
+        }
         match &mut self.state {
             State::Dialling => {}
             State::Greeting if reply.positive() => {
@@ -221,7 +231,7 @@ impl Client {
                     self.lost(&reply.summary(), Close::Shutdown, queue);
                 }
             }
-            // Unasked: a 421, or garbage. Either way there is nothing to gain.
+            // Unasked: there is nothing to gain.
             State::Idle => self.lost(&reply.summary(), Close::Shutdown, queue),
             State::Quit => self.link.end(Close::Shutdown),
         }
@@ -373,11 +383,16 @@ impl Client {
 
     /// The session ends other than by our QUIT: its work is reported failed.
     pub(super) fn lost(&mut self, why: &str, close: Close, queue: &mut Queue) {
+        if close == Close::Shutdown && self.link.open() {
+            self.link.write("QUIT\r\n");
+        }
+        self.over(why, close, queue);
+    }
+
+    /// The same without a QUIT.
+    fn over(&mut self, why: &str, close: Close, queue: &mut Queue) {
         if !self.link.open() {
             return;
-        }
-        if close == Close::Shutdown {
-            self.link.write("QUIT\r\n");
         }
         self.link.end(close);
         match std::mem::replace(&mut self.state, State::Quit) {

@@ -142,6 +142,7 @@ impl Server {
         database: DatabaseId,
         queue: &mut Queue,
     ) {
+        self.unwanted = true;
         if !queue.config.shadow_redundancy_enabled {
             return self.error("502 5.5.1 Shadow redundancy is disabled\r\n");
         }
@@ -160,6 +161,7 @@ impl Server {
             queue.mark(Mark::CopyTooLate);
             return self.error("550 5.7.0 This message is done with\r\n");
         }
+        self.unwanted = false;
         self.offer = Some(offer);
         self.link.write("250 2.7.0 Send the copy\r\n");
     }

@@ -94,6 +94,9 @@ pub(crate) struct Server {
     pub(super) challenge: Option<Challenge>,
     /// What the next MAIL begins to copy.
     pub(super) offer: Option<Offer>,
+    /// A request for a copy was refused: the transaction that was pipelined
+    /// behind it must not pass for an ordinary one.
+    pub(super) unwanted: bool,
     /// The notifications last reported, and the token that confirms them.
     pub(super) reported: Vec<u64>,
     pub(super) token: u32,
@@ -118,6 +121,7 @@ impl Server {
             peer: None,
             challenge: None,
             offer: None,
+            unwanted: false,
             reported: Vec::new(),
             token: 0,
             leaving: false,
@@ -193,7 +197,7 @@ impl Server {
     /// The client closed or broke the connection.
     pub(crate) fn closed(&mut self, queue: &mut Queue) {
         match self.mode {
-            Mode::Data(_) => queue.mark(Mark::ClientGoneInData),
+            Mode::Data(_) if self.peer.is_none() => queue.mark(Mark::ClientGoneInData),
             Mode::Blocked if self.peer.is_none() => queue.mark(Mark::ClientGoneBeforeAnswer),
             _ => {}
         }
@@ -330,6 +334,7 @@ impl Server {
     fn reset(&mut self) {
         self.transaction = None;
         self.offer = None;
+        self.unwanted = false;
     }
 
     fn hello(&mut self, name: &str, extended: bool, queue: &Queue) {
@@ -366,6 +371,9 @@ impl Server {
     }
 
     fn mail(&mut self, rest: &str, queue: &Queue) {
+        if std::mem::take(&mut self.unwanted) {
+            return self.link.write("503 5.5.1 The copy was refused\r\n");
+        }
         if self.helo.is_none() {
             return self.error("503 5.5.1 EHLO first\r\n");
         }

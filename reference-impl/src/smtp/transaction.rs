@@ -174,12 +174,6 @@ impl Client {
     }
 
     pub(super) fn transaction_reply(&mut self, reply: &Reply<'_>, queue: &mut Queue) {
-        if reply.code == 421 {
-            // The server is leaving; this transaction is over, others are not
-            // concerned.
-            queue.mark(Mark::LeftByServer);
-            return self.lost(&reply.summary(), Close::Shutdown, queue);
-        }
         let State::Transaction(mut transaction) = std::mem::replace(&mut self.state, State::Idle)
         else {
             return;
@@ -246,12 +240,17 @@ impl Client {
         let all = transaction.recipients.iter().all(|(_, o)| o.is_none());
         let wanted = transaction.error.is_none()
             && transaction.mail_ok
-            && if copy {
-                all
-            } else {
-                transaction.any_accepted()
+            && match transaction.job {
+                Job::Copy(attempt) => all && queue.attempt_stands(attempt),
+                Job::Deliver { .. } => transaction.any_accepted(),
             };
         let sequence = transaction.job.sequence();
+        if !wanted && copy {
+            // The message may be done with by now, or is not to be held whole.
+            // A final dot would leave an empty copy there.
+            self.state = State::Transaction(transaction);
+            return self.lost("the copy is not wanted any more", Close::Abort, queue);
+        }
         if !wanted {
             transaction
                 .error
