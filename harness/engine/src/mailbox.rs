@@ -11,7 +11,7 @@ use mailproof_model::party::Party;
 use mailproof_model::workload;
 use mailproof_wire::policy::Policy;
 use mailproof_wire::server::Message;
-use mailproof_wire::{Mailbox, MailboxEvent, MailboxOptions, Reply, body_digest, identify};
+use mailproof_wire::{Mailbox, MailboxEvent, MailboxOptions, Reply};
 
 use crate::link::{LinkContext, digest_text};
 
@@ -122,8 +122,9 @@ impl MailboxCore {
             }));
             return;
         }
-        let identity = identify(&message.content).filter(|i| i.run == self.context.run);
-        let what = match identity.and_then(|i| Some((i, Msg::try_from(i.message).ok()?))) {
+        let found = self.context.known.recognise(&message.content);
+        let ours = found.message;
+        let what = match ours.and_then(|i| Some((i, Msg::try_from(i.message).ok()?))) {
             Some((identity, msg)) => {
                 let mut rcpts: Vec<Rcpt> = Vec::with_capacity(message.rcpts.len());
                 let mut strangers = Vec::new();
@@ -145,7 +146,7 @@ impl MailboxCore {
                         .unwrap_or(0),
                     rcpts,
                     strangers,
-                    digest: digest_text(&body_digest(&message.content)),
+                    digest: digest_text(&found.digest),
                 }
             }
             None => What::Phantom {
@@ -282,15 +283,12 @@ fn named(content: &[u8], msg: Msg) -> Vec<Rcpt> {
 #[cfg(test)]
 mod tests {
     use mailproof_model::scenario::Times;
-    use mailproof_wire::{MessageSpec, body};
+    use mailproof_wire::{MessageSpec, body, body_digest};
 
     use super::*;
 
     fn deliver(from: &str, rcpts: &[&str], content: &[u8]) -> Vec<MailboxOutput> {
-        let context = LinkContext {
-            run: "box".to_owned(),
-            times: Times::new(),
-        };
+        let context = LinkContext::new("box", Times::new());
         let mut core = MailboxCore::new(4, Party::Node(2), Arc::new(context));
         let mut out = Vec::new();
         core.greet(&mut out);

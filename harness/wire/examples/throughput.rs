@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use mailproof_wire::{
     Client, ClientOptions, Mailbox, MailboxEvent, MailboxOptions, MessageSpec, Observer,
-    ObserverOptions, Policy, Reply, Transaction, body_digest,
+    ObserverOptions, Policy, Reply, Transaction, body_digest, observer::Digests,
 };
 
 const MESSAGES: u64 = 300_000;
@@ -34,7 +34,7 @@ fn run(observed: bool, digests: bool) -> u64 {
     let mut observer = Observer::new(ObserverOptions {
         head_limit: 1024,
         content_digest: false,
-        body_digest: digests,
+        body_digest: if digests { Digests::All } else { Digests::None },
     });
     let reply = Reply::new(250, "2.0.0 taken");
     let mut to_server = Vec::new();

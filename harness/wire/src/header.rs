@@ -58,6 +58,12 @@ pub(crate) fn find_body(bytes: &[u8], at: &mut usize) -> Option<usize> {
     }
 }
 
+/// Whether the line at the start of `bytes` is the empty one that ends a header
+/// block.
+pub(crate) fn ends_header(bytes: &[u8]) -> bool {
+    matches!(bytes, [b'\n', ..] | [b'\r', b'\n', ..])
+}
+
 /// A header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -97,30 +103,47 @@ pub struct Fields<'a> {
     rest: &'a [u8],
 }
 
+impl<'a> Fields<'a> {
+    /// The fields from the start of a line on. Whoever reads past the end of a
+    /// header block must see that for himself; see [`ends_header`].
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    /// What was not read yet; it begins a line.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Reads one line with the lines that continue it. `None`: it is no field.
+    pub(crate) fn read(&mut self) -> Option<Field<'a>> {
+        let mut end = 0;
+        loop {
+            end +=
+                memchr::memchr(b'\n', &self.rest[end..]).map_or(self.rest.len() - end, |lf| lf + 1);
+            if !matches!(self.rest.get(end), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        let (field, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        // Names are short: looking at each byte is faster than a search.
+        let colon = field.iter().position(|byte| *byte == b':')?;
+        let name = field[..colon].trim_ascii_end();
+        (!name.is_empty() && name.iter().all(u8::is_ascii_graphic)).then(|| Field {
+            name,
+            raw_value: &field[colon + 1..],
+        })
+    }
+}
+
 impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
         while !self.rest.is_empty() {
-            let mut end = 0;
-            loop {
-                end += memchr::memchr(b'\n', &self.rest[end..])
-                    .map_or(self.rest.len() - end, |lf| lf + 1);
-                if !matches!(self.rest.get(end), Some(b' ' | b'\t')) {
-                    break;
-                }
-            }
-            let (field, rest) = self.rest.split_at(end);
-            self.rest = rest;
-            let Some(colon) = memchr::memchr(b':', field) else {
-                continue;
-            };
-            let name = field[..colon].trim_ascii_end();
-            if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) {
-                return Some(Field {
-                    name,
-                    raw_value: &field[colon + 1..],
-                });
+            if let Some(field) = self.read() {
+                return Some(field);
             }
         }
         None

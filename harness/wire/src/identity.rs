@@ -45,24 +45,43 @@ pub struct Identity<'a> {
 #[must_use]
 pub fn identify(content: &[u8]) -> Option<Identity<'_>> {
     let header = Parts::split(content);
-    let mut words = Words(header.first(IDENTITY_HEADER)?.raw_value);
-    let run = std::str::from_utf8(words.find_map(|word| word.strip_prefix(b"run="))?).ok()?;
-    let message = number(words.find_map(|word| word.strip_prefix(b"msg="))?)?;
-    let rcpts = number(words.find_map(|word| word.strip_prefix(b"rcpts="))?)?;
+    let (run, message, rcpts) = numbers_of(header.first(IDENTITY_HEADER)?)?;
     let attempt = header
         .all("Received")
         .find_map(|field| attempt_of(field, run, message));
     Some(Identity {
         run,
         message,
-        rcpts: u32::try_from(rcpts).ok()?,
+        rcpts,
         attempt,
     })
 }
 
+/// Run, message and number of recipients that an identity header names.
+pub(crate) fn numbers_of(field: Field<'_>) -> Option<(&str, u64, u32)> {
+    let mut words = Words(field.raw_value);
+    let run = std::str::from_utf8(words.find_map(|word| word.strip_prefix(b"run="))?).ok()?;
+    let message = number(words.find_map(|word| word.strip_prefix(b"msg="))?)?;
+    let rcpts = number(words.find_map(|word| word.strip_prefix(b"rcpts="))?)?;
+    Some((run, message, u32::try_from(rcpts).ok()?))
+}
+
+/// The attempt that our own Received line names, if the header block of
+/// `content` has that line for this message.
+pub(crate) fn attempt_in(content: &[u8], run: &str, message: u64) -> Option<u32> {
+    Parts::split(content)
+        .all("Received")
+        .find_map(|field| attempt_of(field, run, message))
+}
+
+/// Whether a field counts for [`body_digest`].
+pub(crate) fn is_digested(field: Field<'_>) -> bool {
+    DIGESTED.iter().any(|name| field.is(name))
+}
+
 /// The attempt that our own Received line names, if `field` is that line for
 /// this message.
-fn attempt_of(field: Field<'_>, run: &str, message: u64) -> Option<u32> {
+pub(crate) fn attempt_of(field: Field<'_>, run: &str, message: u64) -> Option<u32> {
     let mut words = Words(field.raw_value);
     if words.next() != Some(b"from") || words.next() != Some(CLIENT_HOST.as_bytes()) {
         return None;

@@ -20,7 +20,8 @@
 //!
 //! They share [`line`](mod@line), [`verb`], [`command`], [`reply`] and [`body`]
 //! (dot-stuffing and the end of data). [`message`] builds test messages and
-//! [`identity`] recognises them on the other side; both read with [`header`].
+//! [`identity`] recognises them on the other side, [`known`] those among them
+//! that passed before; both read with [`header`].
 //!
 //! Every count and size that a peer can choose is bounded; each bound is a
 //! public constant or an option.
@@ -30,6 +31,7 @@ pub mod client;
 pub mod command;
 pub mod header;
 pub mod identity;
+pub mod known;
 pub mod line;
 pub mod message;
 pub mod observer;
@@ -43,6 +45,7 @@ pub mod verb;
 pub use client::{Client, ClientEvent, ClientOptions};
 pub use command::Command;
 pub use identity::{Identity, body_digest, identify};
+pub use known::Known;
 pub use line::Line;
 pub use message::MessageSpec;
 pub use observer::{Observer, ObserverOptions, Point, Seen};

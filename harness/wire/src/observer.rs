@@ -46,7 +46,20 @@ pub struct ObserverOptions {
     pub content_digest: bool,
     /// Digest what no relay may change; see
     /// [`body_digest`](crate::identity::body_digest).
-    pub body_digest: bool,
+    pub body_digest: Digests,
+}
+
+/// Of which contents an observer works out a digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digests {
+    /// Of none.
+    None,
+    /// Of those of which the head does not hold all. The others are in
+    /// [`ObservedTransaction::head`] for the caller to digest, who may know
+    /// them already; see [`Known`](crate::Known).
+    BeyondHead,
+    /// Of all.
+    All,
 }
 
 impl Default for ObserverOptions {
@@ -54,7 +67,7 @@ impl Default for ObserverOptions {
         Self {
             head_limit: 16 * 1024,
             content_digest: true,
-            body_digest: true,
+            body_digest: Digests::All,
         }
     }
 }

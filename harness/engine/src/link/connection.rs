@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use mailproof_model::event::{Attempt, Conn, Fault, Msg, Shut, Stage, What};
 use mailproof_model::party::Party;
 use mailproof_model::scenario::LinkAct;
-use mailproof_wire::observer::{Answers, Point, Progress, Seen};
+use mailproof_wire::observer::{Answers, Digests, Point, Progress, Seen};
 use mailproof_wire::{Observer, ObserverOptions, Phase, Verb};
 
 use super::act::{act_text, parse_reply};
@@ -91,7 +91,9 @@ impl Connection {
             observer: Observer::new(ObserverOptions {
                 head_limit: HEAD,
                 content_digest: false,
-                body_digest: true,
+                // What fits into the head is digested by `note`, once for all
+                // links.
+                body_digest: Digests::BeyondHead,
             }),
             held: None,
             rest: None,

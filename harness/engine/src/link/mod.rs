@@ -31,8 +31,8 @@ use mailproof_model::event::{Conn, Fault, Shut, Stage, What};
 use mailproof_model::order::WorldError;
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_model::scenario::{LinkAct, Point, Times};
-use mailproof_wire::Phase;
 use mailproof_wire::observer;
+use mailproof_wire::{Known, Phase};
 
 use act::{Armed, act_text};
 pub use act::{offers_act, offers_point};
@@ -126,13 +126,22 @@ pub enum LinkOutput {
     },
 }
 
-/// What all links of a run share.
-#[derive(Clone, Debug)]
+/// What all links and mailboxes of a run share.
+#[derive(Debug)]
 pub struct LinkContext {
-    /// The run's id, as its messages carry it.
-    pub run: String,
     /// The times that a delay may name.
-    pub times: Times,
+    pub(crate) times: Times,
+    /// The run's messages that passed lately.
+    pub(crate) known: Known,
+}
+
+impl LinkContext {
+    /// For the run with this id, as its messages carry it.
+    #[must_use]
+    pub fn new(run: &str, times: Times) -> Self {
+        let known = Known::new(run);
+        Self { times, known }
+    }
 }
 
 /// One link. See the module.

@@ -61,12 +61,22 @@ fn dot(
     let mut msg = None;
     let mut attempt = None;
     let mut rcpts = Vec::new();
+    let mut digest = body.map(digest_text).unwrap_or_default();
     if let Some(transaction) = c.observer().numbered(number) {
-        if let Some(identity) = identify(&transaction.head)
-            && identity.run == context.run
-        {
-            msg = Msg::try_from(identity.message).ok();
-            attempt = identity.attempt.and_then(|a| Attempt::try_from(a).ok());
+        let head = &transaction.head;
+        let message = if body.is_none() && transaction.size == head.len() as u64 {
+            // The head holds all of it.
+            let found = context.known.recognise(head);
+            digest = digest_text(&found.digest);
+            found.message.map(|m| (m.message, m.attempt))
+        } else {
+            identify(head)
+                .filter(|identity| identity.run == context.known.run())
+                .map(|identity| (identity.message, identity.attempt))
+        };
+        if let Some((number, tried)) = message {
+            msg = Msg::try_from(number).ok();
+            attempt = tried.and_then(|a| Attempt::try_from(a).ok());
         }
         if let Some(msg) = msg {
             // A reply that is still on its way may turn out to accept.
@@ -91,7 +101,7 @@ fn dot(
         msg,
         attempt,
         rcpts,
-        digest: body.map(digest_text).unwrap_or_default(),
+        digest,
     }
 }
 

@@ -19,10 +19,7 @@ struct Bench {
 
 impl Bench {
     fn new(link: &str) -> Self {
-        let context = LinkContext {
-            run: RUN.to_owned(),
-            times: Times::new(),
-        };
+        let context = LinkContext::new(RUN, Times::new());
         Self {
             core: LinkCore::new(link.parse().unwrap(), Arc::new(context)),
             out: Vec::new(),

@@ -58,10 +58,7 @@ impl Rig {
         let (to, events) = channel();
         let recorder = Arc::new(Recorder::new(writer, to));
         let block = Arc::new(Block::claim("links").unwrap());
-        let context = Arc::new(LinkContext {
-            run: plan.run.clone(),
-            times: plan.times.clone(),
-        });
+        let context = Arc::new(LinkContext::new(&plan.run, plan.times.clone()));
         let mut rig = Self {
             links: Links::new([link()], &context, &block, &recorder),
             block,

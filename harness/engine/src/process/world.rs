@@ -118,10 +118,7 @@ impl ProcessWorld {
 
         let (to, events) = channel();
         let recorder = Arc::new(Recorder::new(writer, to));
-        let context = Arc::new(LinkContext {
-            run: plan.run.clone(),
-            times: plan.times.clone(),
-        });
+        let context = Arc::new(LinkContext::new(&plan.run, plan.times.clone()));
         let guard = runtime.enter();
         let links = Links::new(plan.links(), &context, &block, &recorder);
         if plan.end() == Party::Mailbox {

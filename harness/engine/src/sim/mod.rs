@@ -201,10 +201,7 @@ impl<W: Sink> SimWorld<W> {
     /// # Errors
     /// The target has no model here, or its file cannot be filled in.
     pub fn new(plan: Plan, target: &TargetFile, writer: Writer<W>) -> Result<Self, SimError> {
-        let context = Arc::new(LinkContext {
-            run: plan.run.clone(),
-            times: plan.times.clone(),
-        });
+        let context = Arc::new(LinkContext::new(&plan.run, plan.times.clone()));
         let nodes = node::hosts(&plan, target)?;
         let links: Vec<LinkCore> = plan
             .links()

@@ -1,6 +1,6 @@
 //! What is collected of the content that passes.
 
-use super::ObserverOptions;
+use super::{Digests, ObserverOptions};
 use crate::Digest;
 use crate::identity::BodyDigester;
 
@@ -12,6 +12,8 @@ pub(super) struct Collector {
     size: u64,
     content: Option<Box<blake3::Hasher>>,
     body: Option<BodyDigester>,
+    /// The digest is only worked out where the head does not hold all.
+    beyond_head: bool,
     transaction: Option<u32>,
 }
 
@@ -22,7 +24,8 @@ impl Collector {
             head: Vec::new(),
             size: 0,
             content: options.content_digest.then(Box::default),
-            body: options.body_digest.then(BodyDigester::default),
+            body: (options.body_digest != Digests::None).then(BodyDigester::default),
+            beyond_head: options.body_digest == Digests::BeyondHead,
             transaction: None,
         }
     }
@@ -41,14 +44,21 @@ impl Collector {
     }
 
     pub(super) fn add(&mut self, piece: &[u8]) {
-        self.size += piece.len() as u64;
         let room = self.head_limit - self.head.len();
+        if let Some(digester) = &mut self.body {
+            if !self.beyond_head {
+                digester.update(piece);
+            } else if piece.len() > room {
+                if self.size == self.head.len() as u64 {
+                    digester.update(&self.head);
+                }
+                digester.update(piece);
+            }
+        }
+        self.size += piece.len() as u64;
         self.head.extend_from_slice(&piece[..piece.len().min(room)]);
         if let Some(hasher) = &mut self.content {
             hasher.update(piece);
-        }
-        if let Some(digester) = &mut self.body {
-            digester.update(piece);
         }
     }
 
@@ -60,9 +70,11 @@ impl Collector {
     /// Digest of the content, and of what no relay may change.
     pub(super) fn digests(&mut self) -> (Option<Digest>, Option<Digest>) {
         let content = self.content.as_ref();
+        let untouched = self.beyond_head && self.size == self.head.len() as u64;
+        let body = self.body.as_mut().filter(|_| !untouched);
         (
             content.map(|hasher| *hasher.finalize().as_bytes()),
-            self.body.as_mut().and_then(BodyDigester::finish),
+            body.and_then(BodyDigester::finish),
         )
     }
 
