@@ -58,10 +58,13 @@ pub(crate) fn find_body(bytes: &[u8], at: &mut usize) -> Option<usize> {
     }
 }
 
-/// Whether the line at the start of `bytes` is the empty one that ends a header
-/// block.
-pub(crate) fn ends_header(bytes: &[u8]) -> bool {
-    matches!(bytes, [b'\n', ..] | [b'\r', b'\n', ..])
+/// The body, if the line at the start of `bytes` is the empty one that ends a
+/// header block.
+pub(crate) fn after_header(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'\n', body @ ..] | [b'\r', b'\n', body @ ..] => Some(body),
+        _ => None,
+    }
 }
 
 /// A header field.
@@ -91,7 +94,11 @@ impl Field<'_> {
 
     /// Appends the [`value`](Self::value) to `out`.
     pub(crate) fn unfold_into(&self, out: &mut Vec<u8>) {
-        for line in self.raw_value.trim_ascii().split(|byte| *byte == b'\n') {
+        let value = self.raw_value.trim_ascii();
+        if memchr::memchr(b'\n', value).is_none() {
+            return out.extend_from_slice(value);
+        }
+        for line in value.split(|byte| *byte == b'\n') {
             out.extend_from_slice(line.strip_suffix(b"\r").unwrap_or(line));
         }
     }
@@ -105,7 +112,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields from the start of a line on. Whoever reads past the end of a
-    /// header block must see that for himself; see [`ends_header`].
+    /// header block must see that for himself; see [`after_header`].
     pub(crate) fn new(rest: &'a [u8]) -> Self {
         Self { rest }
     }

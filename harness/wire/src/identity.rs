@@ -1,7 +1,7 @@
 //! Recognising the harness's own messages after a relay has handled them.
 
 use crate::Digest;
-use crate::header::{Field, Parts, find_body};
+use crate::header::{Field, Fields, Parts, after_header, find_body};
 
 /// Name of the header that carries the identity.
 pub(crate) const IDENTITY_HEADER: &str = "X-Mailproof";
@@ -59,6 +59,9 @@ pub fn identify(content: &[u8]) -> Option<Identity<'_>> {
 
 /// Run, message and number of recipients that an identity header names.
 pub(crate) fn numbers_of(field: Field<'_>) -> Option<(&str, u64, u32)> {
+    if let Some(found) = numbers_as_written(field.raw_value) {
+        return Some(found);
+    }
     let mut words = Words(field.raw_value);
     let run = std::str::from_utf8(words.find_map(|word| word.strip_prefix(b"run="))?).ok()?;
     let message = number(words.find_map(|word| word.strip_prefix(b"msg="))?)?;
@@ -66,12 +69,36 @@ pub(crate) fn numbers_of(field: Field<'_>) -> Option<(&str, u64, u32)> {
     Some((run, message, u32::try_from(rcpts).ok()?))
 }
 
-/// The attempt that our own Received line names, if the header block of
-/// `content` has that line for this message.
-pub(crate) fn attempt_in(content: &[u8], run: &str, message: u64) -> Option<u32> {
-    Parts::split(content)
-        .all("Received")
-        .find_map(|field| attempt_of(field, run, message))
+/// The same, if the value stands just as the harness writes it.
+fn numbers_as_written(value: &[u8]) -> Option<(&str, u64, u32)> {
+    let (run, rest) = run_as_written(value.strip_prefix(b" run=")?)?;
+    let (message, rest) = digits(rest.strip_prefix(b" msg=")?)?;
+    let (rcpts, rest) = digits(rest.strip_prefix(b" rcpts=")?)?;
+    let whole = rest.first().is_none_or(u8::is_ascii_whitespace);
+    (whole && rcpts <= u64::from(u32::MAX)).then(|| (run, message, rcpts as u32))
+}
+
+/// The run's id at the start of `bytes`, and what follows it.
+fn run_as_written(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let letter = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
+    let end = bytes.iter().position(|byte| !letter(byte))?;
+    let run = std::str::from_utf8(&bytes[..end]).ok()?;
+    Some((run, &bytes[end..]))
+}
+
+/// The number at the start of `bytes`, and what follows it. `None` if there is
+/// none, or if it has more digits than surely fit.
+fn digits(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    let mut len = 0;
+    while let Some(digit) = bytes.get(len).filter(|byte| byte.is_ascii_digit()) {
+        value = value * 10 + u64::from(digit - b'0');
+        len += 1;
+        if len > 18 {
+            return None;
+        }
+    }
+    (len > 0).then(|| (value, &bytes[len..]))
 }
 
 /// Whether a field counts for [`body_digest`].
@@ -82,6 +109,9 @@ pub(crate) fn is_digested(field: Field<'_>) -> bool {
 /// The attempt that our own Received line names, if `field` is that line for
 /// this message.
 pub(crate) fn attempt_of(field: Field<'_>, run: &str, message: u64) -> Option<u32> {
+    if let Some(attempt) = attempt_as_written(field.raw_value, run, message) {
+        return Some(attempt);
+    }
     let mut words = Words(field.raw_value);
     if words.next() != Some(b"from") || words.next() != Some(CLIENT_HOST.as_bytes()) {
         return None;
@@ -91,6 +121,19 @@ pub(crate) fn attempt_of(field: Field<'_>, run: &str, message: u64) -> Option<u3
     words.find(|word| *word == b"attempt")?;
     let attempt = number(words.next()?)?;
     (same_run && same_message)
+        .then(|| u32::try_from(attempt).ok())
+        .flatten()
+}
+
+/// The same, if the value begins just as the harness writes it.
+fn attempt_as_written(value: &[u8], run: &str, message: u64) -> Option<u32> {
+    let rest = value.strip_prefix(b" from ")?;
+    let rest = rest.strip_prefix(CLIENT_HOST.as_bytes())?;
+    let rest = rest.strip_prefix(b" (mailproof run=")?;
+    let rest = rest.strip_prefix(run.as_bytes())?;
+    let (of, rest) = digits(rest.strip_prefix(b" msg=")?)?;
+    let (attempt, rest) = digits(rest.strip_prefix(b" attempt ")?)?;
+    (of == message && rest.starts_with(b")"))
         .then(|| u32::try_from(attempt).ok())
         .flatten()
 }
@@ -124,20 +167,40 @@ fn number(digits: &[u8]) -> Option<u64> {
 /// trace headers keeps it unchanged.
 #[must_use]
 pub fn body_digest(content: &[u8]) -> Digest {
-    let parts = Parts::split(content);
+    body_digest_with(content, |_| {})
+}
+
+/// The [`body_digest`]; `other` sees every header field that does not count for
+/// it, from the top.
+pub(crate) fn body_digest_with<'a>(content: &'a [u8], other: impl FnMut(Field<'a>)) -> Digest {
+    let (lines, body) = digested_headers(content, other);
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&digested_headers(parts));
-    hasher.update(parts.body);
+    hasher.update(&lines);
+    hasher.update(body);
     *hasher.finalize().as_bytes()
 }
 
-/// What of the header block is digested: a line for each field of
-/// [`DIGESTED`], in that order, repeated fields from the top.
-fn digested_headers(parts: Parts<'_>) -> Vec<u8> {
+/// What of the header block is digested, and the body: a line for each field
+/// of [`DIGESTED`], in that order, repeated fields from the top. One pass over
+/// the block.
+fn digested_headers<'a>(
+    content: &'a [u8],
+    mut other: impl FnMut(Field<'a>),
+) -> (Vec<u8>, &'a [u8]) {
     let mut firsts = [None; DIGESTED.len()];
     let mut repeated = Vec::new();
-    for field in parts.fields() {
+    let mut fields = Fields::new(content);
+    let body = loop {
+        if fields.rest().is_empty() {
+            break &[][..];
+        }
+        if let Some(body) = after_header(fields.rest()) {
+            break body;
+        }
+        // A line that is no field says nothing.
+        let Some(field) = fields.read() else { continue };
         let Some(kind) = DIGESTED.iter().position(|name| field.is(name)) else {
+            other(field);
             continue;
         };
         if firsts[kind].is_none() {
@@ -145,7 +208,7 @@ fn digested_headers(parts: Parts<'_>) -> Vec<u8> {
         } else {
             repeated.push((kind, field));
         }
-    }
+    };
     let mut lines = Vec::with_capacity(512);
     for (kind, first) in firsts.iter().enumerate() {
         let more = repeated.iter().filter(|(of, _)| *of == kind);
@@ -158,7 +221,7 @@ fn digested_headers(parts: Parts<'_>) -> Vec<u8> {
     }
     // Ends the list: no field can produce an empty line.
     lines.push(b'\n');
-    lines
+    (lines, body)
 }
 
 /// Computes [`body_digest`] of content that comes in pieces.
@@ -235,7 +298,7 @@ impl BodyDigester {
     fn begin_body(&mut self, header: &[u8]) {
         let mut hasher = self.spare.take().unwrap_or_default();
         hasher.reset();
-        hasher.update(&digested_headers(Parts { header, body: &[] }));
+        hasher.update(&digested_headers(header, |_| {}).0);
         self.body = Some(hasher);
     }
 }

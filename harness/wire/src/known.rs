@@ -12,9 +12,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::Digest;
-use crate::header::{Field, Fields, ends_header};
+use crate::header::{Field, Fields, after_header};
 use crate::identity::{
-    IDENTITY_HEADER, attempt_in, attempt_of, body_digest, identify, is_digested, numbers_of,
+    IDENTITY_HEADER, attempt_of, body_digest, body_digest_with, identify, is_digested, numbers_of,
 };
 
 /// Messages kept; one takes the place of another that is this far away.
@@ -104,19 +104,29 @@ impl Known {
                 digest: kept.digest,
             };
         }
-        let found = self.anew(content);
-        if let Some(numbers) = found.message {
-            let mut storage = slot.take().map(|kept| kept.tail).unwrap_or_default();
-            storage.clear();
-            storage.extend_from_slice(tail);
-            *slot = Some(Kept {
-                rcpts: numbers.rcpts,
-                attempt: attempt_in(tail, &self.run, numbers.message),
-                tail: storage,
-                digest: found.digest,
-            });
+        let mut attempt = None;
+        let digest = body_digest_with(tail, |field| {
+            if attempt.is_none() && field.is("Received") {
+                attempt = attempt_of(field, &self.run, top.message);
+            }
+        });
+        let mut storage = slot.take().map(|kept| kept.tail).unwrap_or_default();
+        storage.clear();
+        storage.extend_from_slice(tail);
+        *slot = Some(Kept {
+            tail: storage,
+            rcpts: top.rcpts,
+            attempt,
+            digest,
+        });
+        Recognised {
+            message: Some(Numbers {
+                message: top.message,
+                rcpts: top.rcpts,
+                attempt: top.attempt.or(attempt),
+            }),
+            digest,
         }
-        found
     }
 
     fn anew(&self, content: &[u8]) -> Recognised {
@@ -136,6 +146,7 @@ impl Known {
 struct Top {
     len: usize,
     message: u64,
+    rcpts: u32,
     attempt: Option<u32>,
 }
 
@@ -147,7 +158,7 @@ impl Top {
         let mut count = 0;
         loop {
             let len = content.len() - fields.rest().len();
-            if fields.rest().is_empty() || ends_header(fields.rest()) {
+            if fields.rest().is_empty() || after_header(fields.rest()).is_some() {
                 return None;
             }
             let Some(field) = fields.read() else {
@@ -155,7 +166,7 @@ impl Top {
                 continue;
             };
             if field.is(IDENTITY_HEADER) {
-                let (of, message, _) = numbers_of(field)?;
+                let (of, message, rcpts) = numbers_of(field)?;
                 if of != run {
                     return None;
                 }
@@ -164,6 +175,7 @@ impl Top {
                 return Some(Self {
                     len,
                     message,
+                    rcpts,
                     attempt,
                 });
             }
