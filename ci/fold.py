@@ -104,6 +104,8 @@ EVENTS = {
     "paused": (record(LIFE), "kernel"),
     "resumed": (record(LIFE), "kernel"),
     "dropped": (record({"node": party, "operations": U64}), "disk"),
+    "disk-held": (record({"node": party, "fault": U32, "op": text, "nth": U64}), "disk"),
+    "disk-released": (record({"node": party, "fault": U32}), "disk"),
     "store-gone": (record({"node": party}), "disk"),
     "store-read": (
         record({"node": party, "rows": many(ROW)}, {"stored": many(STORED), "damage": text}),
@@ -598,6 +600,9 @@ class Ledger:
     def on_released(self, event, f):
         self.released.append(event)
 
+    def on_disk_released(self, event, f):
+        self.released.append(event)
+
     # Mail's end.
     def on_taken(self, event, f):
         self.moved = event
@@ -789,9 +794,14 @@ class Judge:
                 if n not in self.ledger.removed or self.ledger.removed[n].at > gone:
                     start = at
                     break
-            after = lives[n + 1] if n + 1 < len(lives) else None
-            back = (after["ready"] or after["start"]).at if after else None
-            found.append(Outage(start, back, bool(after) and after["store"] == "empty"))
+            # A life that ends before it answers is part of the outage.
+            back, emptied = None, False
+            for after in lives[n + 1 :]:
+                emptied = emptied or after["store"] == "empty"
+                if after["ready"]:
+                    back = after["ready"].at
+                    break
+            found.append(Outage(start, back, emptied))
         for since, until in self.ledger.pauses.get(node, []):
             found.append(Outage(since.at, until.at if until else None))
         self.known_outages[node] = found

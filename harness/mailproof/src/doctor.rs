@@ -3,7 +3,7 @@
 use mailproof_model::order::{Act, Order, World};
 use mailproof_model::party::{Link, Party};
 use mailproof_model::plan::Plan;
-use mailproof_model::scenario::{LinkAct, Point, Span};
+use mailproof_model::scenario::{DiskPoint, LinkAct, OpKind, Point, Span};
 
 use crate::cli::{DoctorArgs, Engine, Format};
 use crate::console::Style;
@@ -113,6 +113,17 @@ fn faults(world: &dyn World) -> Vec<Ability> {
         ("hold at a phase", at("dot", LinkAct::Hold)),
         ("lose a reply", at("end-reply", LinkAct::LoseReply)),
         ("cut at byte k", at("dot", LinkAct::CutAt(1))),
+        (
+            "stop at a disk operation",
+            Order::ArmDisk {
+                fault: 0,
+                point: DiskPoint {
+                    disk: node,
+                    op: OpKind::Any,
+                    nth: 1,
+                },
+            },
+        ),
         (
             "answer for the server",
             at("mail-reply", LinkAct::Answer("451 4.3.2 later".to_owned())),

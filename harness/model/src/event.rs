@@ -100,6 +100,25 @@ pub enum What {
         /// met nothing volatile.
         operations: u64,
     },
+    /// The disk stands still before the operation that a fault named, which
+    /// is not carried out yet (disk).
+    DiskHeld {
+        /// Whose disk.
+        node: Party,
+        /// Which fault.
+        fault: Fault,
+        /// The operation, in words.
+        op: String,
+        /// Which operation of the kind that the fault named, from 1.
+        nth: u64,
+    },
+    /// A held disk goes on, or its node's process has ended (disk).
+    DiskReleased {
+        /// Whose disk.
+        node: Party,
+        /// Which fault.
+        fault: Fault,
+    },
     /// The node's store was removed and the harness saw it gone (disk).
     StoreGone {
         /// Whose store.
@@ -492,6 +511,8 @@ impl What {
             | Self::Happening { .. } => by == Witness::Kernel,
             Self::Ready { .. } => matches!(by, Witness::Kernel | Witness::Link(_)),
             Self::Dropped { node, .. }
+            | Self::DiskHeld { node, .. }
+            | Self::DiskReleased { node, .. }
             | Self::StoreGone { node }
             | Self::StoreRead { node, .. } => by == Witness::Disk(*node),
             Self::Fault { stage, .. } => match stage {

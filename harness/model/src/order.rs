@@ -2,7 +2,7 @@
 
 use crate::event::{At, Attempt, Event, Fault, Msg, Rcpt, StoreState, What};
 use crate::party::{Link, Party, Witness};
-use crate::scenario::{LinkAct, Point};
+use crate::scenario::{DiskPoint, LinkAct, Point};
 
 /// An order to a world. It returns at once; its effects come back as events.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,9 +76,18 @@ pub enum Order {
         /// Which happening, counted from 1 over the run.
         event: u64,
     },
-    /// Let a held link go on (or notice that its ends are gone), and wait no
-    /// longer at a point or for a happening that was not reached. Effect:
-    /// `released`, if anything was held.
+    /// Wait at an operation of a disk and stop the disk before it, until
+    /// [`Order::Release`]. Effect: `fault` (`armed`), later `disk-held`.
+    ArmDisk {
+        /// Which fault of the plan.
+        fault: Fault,
+        /// Where.
+        point: DiskPoint,
+    },
+    /// Let a held link or disk go on (or notice that its ends are gone), and
+    /// wait no longer at a point or for a happening that was not reached.
+    /// Effect: `released` or
+    /// `disk-released`, if anything was held.
     Release {
         /// Which fault held it.
         fault: Fault,

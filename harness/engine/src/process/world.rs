@@ -314,6 +314,10 @@ impl World for ProcessWorld {
                 why: "only the simulator counts what happens in its world; use `--engine sim`"
                     .to_owned(),
             }),
+            Order::ArmDisk { point, .. } => Err(Unavailable {
+                what: format!("a stop of the disk of {} at an operation", point.disk),
+                why: "this needs the crashable disk, which the process engine does not have yet (the simulator has)".to_owned(),
+            }),
             Order::Submit { .. }
             | Order::Hangup { .. }
             | Order::Release { .. }
@@ -372,6 +376,10 @@ impl World for ProcessWorld {
             Order::Await { event, .. } => {
                 Err(WorldError(format!("nothing counts happening {event} here")))
             }
+            Order::ArmDisk { point, .. } => Err(WorldError(format!(
+                "the process engine cannot stop the disk of {}",
+                point.disk
+            ))),
             Order::Release { fault } => {
                 self.shared.links.release(fault);
                 Ok(())

@@ -66,6 +66,7 @@ impl<W: Sink> SimWorld<W> {
             | Order::Hangup { .. }
             | Order::Release { .. }
             | Order::Record(_) => Ok(()),
+            Order::ArmDisk { point, .. } => node(point.disk),
         }
     }
 
@@ -83,6 +84,12 @@ impl<W: Sink> SimWorld<W> {
                 node,
             } => {
                 self.prelude.get_or_insert(self.clock.happened());
+                if !std::mem::replace(&mut self.sending, true) {
+                    let now = self.clock.now();
+                    for host in &mut self.nodes {
+                        host.storage.begin_count(now);
+                    }
+                }
                 self.submit(session, msg, attempt, &rcpts, node);
             }
             Order::Hangup { session } => self.hangup(session),
@@ -141,8 +148,15 @@ impl<W: Sink> SimWorld<W> {
                     self.awaited.insert(event, fault);
                 }
             }
+            Order::ArmDisk { fault, point } => {
+                let node = self.index(point.disk)?;
+                self.arm_disk(node, fault, point);
+            }
             Order::Release { fault } => {
                 self.awaited.retain(|_, of| *of != fault);
+                for node in 0..self.nodes.len() {
+                    self.release_disk(node, fault);
+                }
                 for link in 0..self.links.len() {
                     self.links[link].release(fault, &mut self.link_out);
                     self.link_outputs(link);
@@ -158,6 +172,7 @@ impl<W: Sink> SimWorld<W> {
             }
             Order::Stop { node } => {
                 let node = self.index(node)?;
+                self.nodes[node].storage.end_count();
                 self.stop(node);
             }
             Order::Record(what) => {
@@ -217,7 +232,7 @@ impl<W: Sink> SimWorld<W> {
                 let node = self.index(*party)?;
                 self.go_dark(fault, *party, node);
                 if *wipe {
-                    self.nodes[node].disk.wipe();
+                    self.nodes[node].storage.disk.wipe();
                     let node = *party;
                     self.record(Witness::Disk(node), What::StoreGone { node });
                 }
@@ -246,7 +261,7 @@ impl<W: Sink> SimWorld<W> {
         }
         self.end_process(node, "signal 9");
         let mut rng = Rng::keyed(self.plan.seed, "cut", fault.into());
-        let operations = self.nodes[node].disk.cut(&mut rng);
+        let operations = self.nodes[node].storage.disk.cut(&mut rng);
         let node = party;
         self.record(Witness::Disk(node), What::Dropped { node, operations });
     }

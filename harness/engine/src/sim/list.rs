@@ -48,7 +48,7 @@ impl<W: Sink> SimWorld<W> {
             return;
         }
         let host = &self.nodes[node];
-        match read_store(&OnDisk(&host.disk), &self.plan.run) {
+        match read_store(&OnDisk(&host.storage.disk), &self.plan.run) {
             Ok(holdings) => {
                 let party = host.party;
                 self.record(Witness::Disk(party), holdings.event(party));

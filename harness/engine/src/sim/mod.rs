@@ -16,6 +16,8 @@
 mod client;
 mod clock;
 pub mod disk;
+#[cfg(test)]
+mod disk_tests;
 mod draws;
 mod fault;
 mod list;
@@ -24,6 +26,7 @@ mod node;
 #[cfg(test)]
 mod random_tests;
 mod settings;
+mod storage;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -31,6 +34,7 @@ mod twice;
 
 pub use draws::Draw;
 pub(crate) use list::rows;
+pub use storage::{DiskOps, OpCounts};
 pub use trial::{Trial, TrialOptions, trial};
 pub use twice::{Divergence, Sides, twice};
 
@@ -123,8 +127,8 @@ enum Coming {
         conn: Conn,
         error: Option<DialFault>,
     },
-    /// A batch of disk operations is done.
-    Disk { node: usize, life: u32 },
+    /// A disk's work is done, or stops.
+    Disk { node: usize, turn: u64 },
     /// A node's timer.
     Wake { node: usize, life: u32 },
     /// A started process begins to serve.
@@ -188,6 +192,9 @@ pub struct SimWorld<W: Sink> {
     /// The phases that passed on the links, if anybody asked.
     passages: Option<Vec<Passage>>,
 
+    /// Whether mail was sent yet.
+    sending: bool,
+
     // Kept for their storage.
     link_out: Vec<LinkOutput>,
     node_out: Vec<Output>,
@@ -232,6 +239,7 @@ impl<W: Sink> SimWorld<W> {
             log: None,
             marks: BTreeMap::new(),
             passages: None,
+            sending: false,
             link_out: Vec::new(),
             node_out: Vec::new(),
             mailbox_out: Vec::new(),
@@ -271,6 +279,15 @@ impl<W: Sink> SimWorld<W> {
             .unwrap_or_default()
     }
 
+    /// What each node's disk carried out in the run.
+    #[must_use]
+    pub fn disk_ops(&self) -> BTreeMap<Party, DiskOps> {
+        self.nodes
+            .iter()
+            .map(|host| (host.party, host.storage.ops.clone()))
+            .collect()
+    }
+
     /// Ends the history.
     ///
     /// # Errors
@@ -301,7 +318,7 @@ impl<W: Sink> SimWorld<W> {
             Coming::Reset { conn, to } => self.ended(conn, to, true),
             Coming::Knock { conn } => self.knock(conn),
             Coming::Dialled { conn, error } => self.dialled(conn, error),
-            Coming::Disk { node, life } => self.disk_done(node, life),
+            Coming::Disk { node, turn } => self.disk_done(node, turn),
             Coming::Wake { node, life } => self.wake(node, life),
             Coming::Boot { node, life } => self.boot(node, life),
             Coming::Overdue { node, life } => self.overdue(node, life),
@@ -366,6 +383,7 @@ impl<W: Sink> World for SimWorld<W> {
 
     fn finish(&mut self) -> Result<(), WorldError> {
         for node in 0..self.nodes.len() {
+            self.nodes[node].storage.end_count();
             self.end_process(node, "signal 9");
         }
         self.failed.clone().map_or(Ok(()), Err)

@@ -9,13 +9,11 @@ use mailproof_model::party::{Party, Witness};
 use mailproof_model::plan::Plan;
 use mailproof_model::rng::Rng;
 use mailproof_model::target::{Model, TargetFile};
-use mailproof_node::disk::{Disk as _, DiskOp};
-use mailproof_node::store::Batch;
-use mailproof_node::{Boot, Config, ConnId, DialError, Input, Node, Now, Output};
+use mailproof_node::{Config, ConnId, DialError, Input, Node, Now, Output};
 
-use super::disk::SimDisk;
 use super::net::End;
 use super::settings::Settings;
+use super::storage::Storage;
 use super::{Coming, SimError, SimWorld};
 use crate::link::Side;
 use crate::topology::{self, Places, Virtual};
@@ -50,20 +48,12 @@ enum Waiting {
     Drain,
 }
 
-/// A batch of operations on its way to the disk.
-#[derive(Debug)]
-struct Busy {
-    batch: Batch,
-    /// When each operation is done.
-    done: Vec<At>,
-}
-
 /// One node.
 pub(super) struct Host {
     pub(super) party: Party,
-    config: Config,
-    seed: u64,
-    pub(super) disk: SimDisk,
+    pub(super) config: Config,
+    pub(super) seed: u64,
+    pub(super) storage: Storage,
     pub(super) life: u32,
     pub(super) state: State,
     pub(super) node: Option<Box<Node>>,
@@ -72,9 +62,8 @@ pub(super) struct Host {
     /// When it wants to be woken, and when it will be.
     wake: Option<At>,
     alarm: Option<At>,
-    busy: Option<Busy>,
     /// A batch was done while it stood still.
-    disk_waits: bool,
+    pub(super) disk_waits: bool,
     pub(super) draining: bool,
     /// Connections that it opened, and those among them not yet answered.
     pub(super) dialled: BTreeMap<ConnId, Conn>,
@@ -124,14 +113,13 @@ pub(super) fn hosts(plan: &Plan, target: &TargetFile) -> Result<Vec<Host>, SimEr
                 party,
                 config,
                 seed: topology::node_seed(plan, party),
-                disk: SimDisk::default(),
+                storage: Storage::default(),
                 life: 0,
                 state: State::Down,
                 node: None,
                 clock: 0,
                 wake: None,
                 alarm: None,
-                busy: None,
                 disk_waits: false,
                 draining: false,
                 dialled: BTreeMap::new(),
@@ -149,7 +137,7 @@ impl Host {
         matches!(self.state, State::Up | State::Paused)
     }
 
-    fn now(&self, at: At) -> Now {
+    pub(super) fn now(&self, at: At) -> Now {
         Now {
             mono: self.clock + at,
             wall: WALL + at / 1_000_000,
@@ -190,7 +178,7 @@ impl<W: Sink> SimWorld<W> {
             return;
         }
         if store == StoreState::Empty {
-            host.disk.wipe();
+            host.storage.disk.wipe();
         }
         host.life += 1;
         host.state = State::Booting;
@@ -215,37 +203,6 @@ impl<W: Sink> SimWorld<W> {
         let boot = Settings::time(self.settings.boot, &mut self.rng);
         self.clock
             .at(self.clock.now() + boot, Coming::Boot { node, life });
-    }
-
-    /// A started process reads its store and begins to serve.
-    pub(super) fn boot(&mut self, node: usize, life: u32) {
-        let at = self.clock.now();
-        let host = &mut self.nodes[node];
-        if host.life != life || host.state != State::Booting {
-            return;
-        }
-        let now = host.now(at);
-        let mut rng = Rng::keyed(host.seed, "life", life.into());
-        let seed = rng.bits();
-        let fresh = u128::from(rng.bits()) << 64 | u128::from(rng.bits());
-        let mut out = std::mem::take(&mut self.node_out);
-        let booted = Boot::open(host.config.clone(), seed, fresh, now, &mut host.disk)
-            .and_then(|boot| Node::new(boot, &host.disk, &mut out));
-        match booted {
-            Ok(booted) => {
-                host.node = Some(Box::new(booted));
-                host.state = State::Up;
-                let party = host.party;
-                self.record(Witness::Kernel, What::Ready { node: party, life });
-                self.node_outputs(node, &mut out);
-            }
-            Err(_) => {
-                out.clear();
-                self.end_process(node, "code 1");
-            }
-        }
-        out.clear();
-        self.node_out = out;
     }
 
     /// Hands bytes to a node.
@@ -278,7 +235,7 @@ impl<W: Sink> SimWorld<W> {
         let Some(core) = &mut host.node else { return };
         let mut out = std::mem::take(&mut self.node_out);
         core.handle(now, input, &mut out);
-        let drained = host.draining && host.busy.is_none() && core.drained();
+        let drained = host.draining && !host.storage.busy() && core.drained();
         let commits = out.iter().any(|o| matches!(o, Output::Commit { .. }));
         self.node_outputs(node, &mut out);
         self.node_out = out;
@@ -288,7 +245,7 @@ impl<W: Sink> SimWorld<W> {
     }
 
     /// Carries out what a node wants done.
-    fn node_outputs(&mut self, node: usize, out: &mut Vec<Output>) {
+    pub(super) fn node_outputs(&mut self, node: usize, out: &mut Vec<Output>) {
         let life = self.nodes[node].life;
         for output in out.drain(..) {
             if self.nodes[node].life != life || self.nodes[node].node.is_none() {
@@ -303,7 +260,7 @@ impl<W: Sink> SimWorld<W> {
                 Output::Shutdown { conn } => self.node_closes(node, conn, Shut::Fin),
                 Output::Abort { conn } => self.node_closes(node, conn, Shut::Reset),
                 Output::Dial { conn, to } => self.node_dials(node, conn, to),
-                Output::Commit { batch } => self.commit(node, batch),
+                Output::Commit { batch } => self.commit(node, batch.id, batch.ops),
                 Output::WakeAt(at) => self.wake_at(node, at),
                 Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
                 Output::Log(event) => {
@@ -400,65 +357,6 @@ impl<W: Sink> SimWorld<W> {
         }
     }
 
-    // --- disk --------------------------------------------------------------------
-
-    /// Sends a batch of operations to the disk.
-    fn commit(&mut self, node: usize, batch: Batch) {
-        let mut at = self.clock.now();
-        let mut done = Vec::with_capacity(batch.ops.len());
-        for op in &batch.ops {
-            let range = match op {
-                DiskOp::Sync { .. } | DiskOp::SyncDir => self.settings.sync,
-                _ => self.settings.write,
-            };
-            at += Settings::time(range, &mut self.rng);
-            done.push(at);
-        }
-        let host = &mut self.nodes[node];
-        host.busy = Some(Busy { batch, done });
-        let life = host.life;
-        self.clock.at(at, Coming::Disk { node, life });
-    }
-
-    /// The last operation of a batch is done.
-    pub(super) fn disk_done(&mut self, node: usize, life: u32) {
-        let host = &mut self.nodes[node];
-        if host.life != life {
-            return;
-        }
-        if host.state == State::Paused {
-            host.disk_waits = true;
-            return;
-        }
-        let Some(busy) = host.busy.take() else { return };
-        let mut result = Ok(());
-        for op in &busy.batch.ops {
-            if let Err(error) = host.disk.apply(op) {
-                result = Err(error);
-                break;
-            }
-        }
-        let batch = busy.batch.id;
-        self.node_input(node, Input::Committed { batch, result });
-    }
-
-    /// What the disk has of a batch that will not be finished: every operation
-    /// that was done, and the one that the kernel was about to do; of a sync
-    /// nobody knows.
-    fn break_off(host: &mut Host, now: At) {
-        let Some(busy) = host.busy.take() else { return };
-        for (op, done) in busy.batch.ops.iter().zip(&busy.done) {
-            let finished = *done <= now;
-            let syncs = matches!(op, DiskOp::Sync { .. } | DiskOp::SyncDir);
-            if (finished || !syncs) && host.disk.apply(op).is_err() {
-                break;
-            }
-            if !finished {
-                break;
-            }
-        }
-    }
-
     // --- the end of a process ----------------------------------------------------
 
     /// A process ends, however it ends: the kernel closes its sockets, its
@@ -469,7 +367,7 @@ impl<W: Sink> SimWorld<W> {
         if host.state == State::Down {
             return;
         }
-        Self::break_off(host, now);
+        host.storage.break_off(now);
         let unread: BTreeSet<ConnId> = host
             .waiting
             .drain(..)
@@ -587,7 +485,7 @@ impl<W: Sink> SimWorld<W> {
             self.overdue_timer(node);
         }
         if std::mem::take(&mut self.nodes[node].disk_waits) {
-            self.disk_done(node, life);
+            self.disk_finished(node);
         }
         while let Some(waiting) = self.nodes[node].waiting.pop_front() {
             if self.nodes[node].state != State::Up || self.nodes[node].life != life {

@@ -41,6 +41,10 @@ pub(crate) fn sentence(event: &Event) -> String {
         What::Dropped { node, operations } => {
             format!("the power cut dropped {operations} un-synced operations of {node}'s disk")
         }
+        What::DiskHeld { node, op, .. } => {
+            format!("the disk of {node} stands still before it does this: {op}")
+        }
+        What::DiskReleased { node, .. } => format!("the disk of {node} is let go"),
         What::StoreGone { node } => format!("the store of {node} is gone"),
         What::StoreRead {
             node,

@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{At, Conn, Event, Fault, Msg, Row, RowState, Stage, StoreState, What};
 use crate::order::{Act, Order};
-use crate::party::{Link, Party, Witness};
+use crate::party::{Party, Witness};
 use crate::plan::Plan;
 use crate::scenario::{LinkAct, Point, SpanError, Step, Trigger};
 
@@ -108,8 +108,8 @@ pub struct Director {
     step: usize,
     waiting: Option<Waiting>,
     repairs: Vec<Repair>,
-    /// The hold that stands, and where.
-    held: Option<(Fault, Link)>,
+    /// The hold that stands, and the node whose link or disk it is.
+    held: Option<(Fault, Party)>,
     /// Whether a node's fault was ordered.
     broken: bool,
     /// Whether a takeover was seen since.
@@ -285,9 +285,16 @@ impl Director {
                 stage: Stage::Fired,
                 ..
             } => self.fired(*fault, out),
-            What::Held { fault, .. } => self.stands(event.by, *fault, out),
             What::Happening { fault, .. } => self.happened(*fault, out),
-            What::Released { fault, .. } => self.released(*fault),
+            What::Held { fault, .. } => {
+                if let Witness::Link(link) = event.by {
+                    self.stands(step::near(link), *fault, out);
+                }
+            }
+            What::DiskHeld { node, fault, .. } => self.stands(*node, *fault, out),
+            What::Released { fault, .. } | What::DiskReleased { fault, .. } => {
+                self.released(*fault);
+            }
             What::Queues { node, rows, .. } => self.answered(*node, left(rows)),
             What::Unlisted { node, .. } | What::StoreRead { node, .. } => {
                 self.answered(*node, false);
@@ -382,6 +389,11 @@ impl Director {
                 Step::Link(link) if link.on.is_none() => arm(point, &link.act),
                 _ => arm(point, &LinkAct::Hold),
             }
+        }
+        if let Some(point) = step::disk_point(step) {
+            let point = point.clone();
+            orders.push(Order::ArmDisk { fault, point });
+            orders.push(Order::Release { fault });
         }
         let act = match step {
             Step::Link(fault) => fault

@@ -2,7 +2,7 @@
 
 use crate::event::{At, Fault, Stage, StoreState, What};
 use crate::order::{Act, Order};
-use crate::party::{Link, Party, Witness};
+use crate::party::{Link, Party};
 use crate::rng::Rng;
 use crate::scenario::{Back, Faults, LinkAct, Pick, Step, Trigger, Until};
 
@@ -113,16 +113,15 @@ impl Director {
                 self.acted();
             }
             _ => {
-                let link = step::point(&step).map(|point| point.link);
-                self.act(&step, link, false, out);
+                let node = step::point(&step).map(|point| step::near(point.link));
+                self.act(&step, node, false, out);
             }
         }
     }
 
-    /// A link stands held.
-    pub(super) fn stands(&mut self, by: Witness, fault: Fault, out: &mut Vec<Order>) {
-        let Witness::Link(link) = by else { return };
-        self.held = Some((fault, link));
+    /// A link of a node, or its disk, stands held.
+    pub(super) fn stands(&mut self, node: Party, fault: Fault, out: &mut Vec<Order>) {
+        self.held = Some((fault, node));
         if self.waiting != Some(Waiting::Armed) || fault as usize != self.step {
             return;
         }
@@ -138,7 +137,7 @@ impl Director {
                 }
                 self.acted();
             }
-            _ => self.act(&step, Some(link), true, out),
+            _ => self.act(&step, Some(node), true, out),
         }
     }
 
@@ -176,14 +175,16 @@ impl Director {
                         Some(Trigger::After(_)) => {
                             self.now >= since.saturating_add(self.times[self.step].lead)
                         }
-                        Some(Trigger::Point(_) | Trigger::Event(_)) | None => false,
+                        Some(Trigger::Point(_) | Trigger::Disk(_) | Trigger::Event(_)) | None => {
+                            false
+                        }
                     };
                     if !came {
                         return;
                     }
                     let step = step.clone();
                     self.request(&step, None, out);
-                    let held = self.held.map(|(_, link)| link);
+                    let held = self.held.map(|(_, node)| node);
                     self.act(&step, held, false, out);
                 }
                 Some(Waiting::Armed) => return,
@@ -222,10 +223,18 @@ impl Director {
             self.waiting = Some(Waiting::Until(self.now.saturating_add(max)));
             return;
         }
+        let fault = self.step as Fault;
         if let Some(Trigger::Event(event)) = step.trigger() {
-            let (fault, event) = (self.step as Fault, *event);
+            let event = *event;
             self.request(step, None, out);
             out.push(Order::Await { fault, event });
+            self.waiting = Some(Waiting::Armed);
+            return;
+        }
+        if let Some(point) = step::disk_point(step) {
+            self.request(step, None, out);
+            let point = point.clone();
+            out.push(Order::ArmDisk { fault, point });
             self.waiting = Some(Waiting::Armed);
             return;
         }
@@ -233,7 +242,6 @@ impl Director {
             self.waiting = Some(Waiting::Trigger(self.now));
             return;
         };
-        let fault = self.step as Fault;
         // The hold that brings a node's fault to its point is no fault: it
         // holds even if the fault is disarmed, so that nothing but the fault's
         // own effect is missing then.
@@ -271,8 +279,9 @@ impl Director {
         }));
     }
 
-    /// Does what a step does; `standing`: its link is held meanwhile.
-    fn act(&mut self, step: &Step, held: Option<Link>, standing: bool, out: &mut Vec<Order>) {
+    /// Does what a step does; `held`: the node whose link or disk is, by this
+    /// step (`standing`) or an earlier one.
+    fn act(&mut self, step: &Step, held: Option<Party>, standing: bool, out: &mut Vec<Order>) {
         let fault = self.step as Fault;
         let disarmed = self.disarmed(fault);
         let times = self.times[self.step].clone();
@@ -359,7 +368,7 @@ impl Director {
     }
 
     /// The node that a step hits, chosen now and written down.
-    fn choose(&self, step: &Step, held: Option<Link>, out: &mut Vec<Order>) -> Option<Party> {
+    fn choose(&self, step: &Step, held: Option<Party>, out: &mut Vec<Order>) -> Option<Party> {
         let index = self.step as u32;
         let pick = step::pick(step)?;
         if let Pick::Node(node) = pick {
@@ -379,7 +388,7 @@ impl Director {
                 let at = rng.below(all.len() as u64);
                 all.get(usize::try_from(at).ok()?).copied()
             }
-            Pick::Held => held.map(step::near),
+            Pick::Held => held,
         })?;
         out.push(Order::Record(What::Choice {
             step: index,

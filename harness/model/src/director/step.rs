@@ -4,7 +4,7 @@ use crate::order::Act;
 use crate::party::{Link, Party};
 use crate::plan::Plan;
 use crate::scenario::{
-    Back, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step, Trigger, Until,
+    Back, DiskPoint, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step, Trigger, Until,
 };
 
 /// A step with its spans resolved, in nanoseconds.
@@ -59,10 +59,18 @@ pub(super) fn trigger(step: &Step) -> Option<&Trigger> {
     step.trigger()
 }
 
-/// The point at which a step acts, if it acts at one.
+/// The point of a dialogue at which a step acts, if it acts at one.
 pub(super) fn point(step: &Step) -> Option<&Point> {
     match trigger(step) {
         Some(Trigger::Point(point)) => Some(point),
+        _ => None,
+    }
+}
+
+/// The disk operation at which a step acts, if it acts at one.
+pub(super) fn disk_point(step: &Step) -> Option<&DiskPoint> {
+    match trigger(step) {
+        Some(Trigger::Disk(point)) => Some(point),
         _ => None,
     }
 }

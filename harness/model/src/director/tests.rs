@@ -8,6 +8,7 @@ use super::*;
 use crate::drive::{DriveError, drive};
 use crate::event::{Attempt, Rcpt};
 use crate::order::{Unavailable, World, WorldError};
+use crate::party::Link;
 use crate::scenario;
 
 const MS: u64 = 1_000_000;
@@ -326,7 +327,7 @@ impl World for Fake {
                 };
                 self.later(event * MS, Todo::Say(Witness::Kernel, happening));
             }
-            Order::Mend { .. } | Order::Hangup { .. } => {}
+            Order::ArmDisk { .. } | Order::Mend { .. } | Order::Hangup { .. } => {}
         }
         Ok(())
     }

@@ -59,6 +59,8 @@ names! {
     Paused => "paused",
     Resumed => "resumed",
     Dropped => "dropped",
+    DiskHeld => "disk-held",
+    DiskReleased => "disk-released",
     StoreGone => "store-gone",
     StoreRead => "store-read",
     Fault => "fault",

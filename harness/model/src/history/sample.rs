@@ -119,7 +119,7 @@ impl Draw {
     }
 
     /// How many variants [`Draw::what`] knows.
-    pub(super) const VARIANTS: usize = 34;
+    pub(super) const VARIANTS: usize = 36;
 
     /// An event of the given variant.
     pub(super) fn what(&mut self, variant: usize) -> What {
@@ -267,6 +267,16 @@ impl Draw {
                 fault: d.u32(),
                 number: d.number(),
             },
+            34 => What::DiskHeld {
+                node,
+                fault: d.u32(),
+                op: note,
+                nth: d.number(),
+            },
+            33 => What::DiskReleased {
+                node,
+                fault: d.u32(),
+            },
             _ => What::Trouble { note },
         }
     }
@@ -286,6 +296,8 @@ impl Draw {
         loop {
             let by = match what {
                 What::Dropped { node, .. }
+                | What::DiskHeld { node, .. }
+                | What::DiskReleased { node, .. }
                 | What::StoreGone { node }
                 | What::StoreRead { node, .. } => Witness::Disk(*node),
                 What::Queues { node, .. } => Witness::Node(*node),

@@ -44,7 +44,8 @@ pub(super) fn disturbances(ledger: &Ledger) -> impl Iterator<Item = Mark> + '_ {
     let released = ledger
         .wires
         .values()
-        .flat_map(|w| w.held.iter().filter_map(|h| h.until));
+        .flat_map(|w| w.held.iter().filter_map(|h| h.until))
+        .chain(ledger.disk_holds.iter().filter_map(|h| h.until));
     receipts.chain(ready).chain(resumed).chain(released)
 }
 

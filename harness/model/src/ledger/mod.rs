@@ -4,6 +4,7 @@
 //! events it was made from, so that every sentence of a report can point at
 //! its witness.
 
+mod disk;
 mod fault;
 mod listing;
 mod mail;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use crate::event::{At, Attempt, Conn, Event, Msg, Rcpt, Stage, What};
 use crate::party::{Link, Party, Witness};
 
+pub use disk::DiskHold;
 pub use fault::{Fired, Receipts};
 pub use listing::Listing;
 pub use mail::{Answer, Copy, Digest, Ended, Hop, Mail, Notice, Outcome, Try};
@@ -54,6 +56,8 @@ pub struct Ledger {
     pub gone: BTreeMap<Party, Mark>,
     /// Un-synced operations dropped by power cuts.
     pub dropped: Vec<(Party, Mark, u64)>,
+    /// Disks that stood still before an operation.
+    pub disk_holds: Vec<DiskHold>,
     /// Receipts by fault.
     pub faults: BTreeMap<u32, Receipts>,
     /// Happenings of the simulation that faults waited for: when, which.
@@ -185,6 +189,18 @@ impl Ledger {
                 }
             }
             What::Dropped { node, operations } => self.dropped.push((*node, mark, *operations)),
+            What::DiskHeld { node, fault, .. } => self.disk_holds.push(DiskHold {
+                node: *node,
+                fault: *fault,
+                since: mark,
+                until: None,
+            }),
+            What::DiskReleased { node, fault } => {
+                let mut holds = self.disk_holds.iter_mut().rev();
+                if let Some(h) = holds.find(|h| h.node == *node && h.fault == *fault) {
+                    h.until.get_or_insert(mark);
+                }
+            }
             What::StoreGone { node } => {
                 self.gone.insert(*node, mark);
                 self.stores.remove(node);

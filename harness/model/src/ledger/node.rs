@@ -55,11 +55,14 @@ impl Ledger {
                 .map(|f| f.mark)
                 .min()
                 .unwrap_or(exit);
-            let next = lives.get(n + 1);
+            // A life that ends before it answers is part of the outage.
+            let later = &lives[n + 1..];
+            let back = later.iter().position(|l| l.ready.is_some());
+            let tried = back.map_or(later, |at| &later[..=at]);
             outages.push(Outage {
                 start: start.at,
-                end: next.and_then(|l| l.ready.or(Some(l.started))).map(|m| m.at),
-                emptied: next.is_some_and(|l| l.store == StoreState::Empty),
+                end: back.and_then(|at| later[at].ready).map(|m| m.at),
+                emptied: tried.iter().any(|l| l.store == StoreState::Empty),
                 node: true,
             });
         }

@@ -4,6 +4,7 @@
 //! adds seed, target and resolved times.
 
 mod chaos;
+mod disk;
 mod lint;
 mod parse;
 pub(crate) mod phase;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chaos::{Chaos, ChaosKind, Within};
+pub use disk::{DiskPoint, OpKind};
 pub use lint::{check, lint, lint_all};
 pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
@@ -420,7 +422,7 @@ pub enum Pick {
     /// Any running transport node, drawn from the seed.
     Any,
     /// The node at the near end of the link that stands held (`n1` of
-    /// `n1->mb`, but `n1` of `client->n1`).
+    /// `n1->mb`, but `n1` of `client->n1`), or whose disk does.
     Held,
 }
 
@@ -446,6 +448,9 @@ pub enum Trigger {
     /// simulator counts them. One that is past when the step begins never
     /// comes.
     Event(u64),
+    /// At the nth operation of a disk; the disk stands still before it until
+    /// the act is done.
+    Disk(DiskPoint),
 }
 
 /// A point in the dialogue on a link.

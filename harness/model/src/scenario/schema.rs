@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Count, Inequality, Pick, Point, Scenario, Size, Span, Spread, Trigger};
-use crate::party::Link;
+use super::{Count, DiskPoint, Inequality, Pick, Point, Scenario, Size, Span, Spread, Trigger};
+use crate::party::{Link, Party};
 
 /// The JSON Schema (draft 2020-12) of a scenario file.
 #[must_use]
@@ -40,6 +40,7 @@ text_schema! {
     Size, r"^[0-9]+ ?(B|KiB|MiB|GiB)(\.\.[0-9]+ ?(B|KiB|MiB|GiB))?$", "A size or a range of sizes: `4 KiB`, `1 KiB..64 KiB`.";
     Pick, r"^(n[1-9][0-9]*|m[1-9][0-9]*|busiest|any|held)$", "A node (`n1`, `m1`), or how to pick one: `busiest`, `any`, `held`.";
     Spread, r"^(round-robin|n[1-9][0-9]*)$", "`round-robin`, or the one node that all mail goes to.";
+    Party, r"^(client|mb|[nm][1-9][0-9]*)$", "A party: `n1`, `m1`.";
     Link, r"^(client|n[1-9][0-9]*) *-> *(n[1-9][0-9]*|m[1-9][0-9]*|mb)$", "A directed link: `client->n1`, `n1->n2`, `n1->mb`.";
 }
 
@@ -64,6 +65,7 @@ impl JsonSchema for Trigger {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let point = generator.subschema_for::<Point>();
+        let disk = generator.subschema_for::<DiskPoint>();
         let event = json_schema!({
             "description": "Right after the nth happening of the simulation, counted from 1 over the run.",
             "type": "object",
@@ -72,10 +74,11 @@ impl JsonSchema for Trigger {
             "additionalProperties": false,
         });
         json_schema!({
-            "description": "When a step acts: `start`, `30% accepted`, `30% delivered`, a span of time, a point in a dialogue, or an event of the simulation.",
+            "description": "When a step acts: `start`, `30% accepted`, `30% delivered`, a span of time, a point in a dialogue, an operation of a disk, or an event of the simulation.",
             "anyOf": [
                 { "type": "string", "pattern": "[0-9A-Za-z]" },
                 point,
+                disk,
                 event,
             ],
         })

@@ -4,10 +4,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Count, Inequality, Pick, Point, Size, Span, Spread, Trigger};
+use super::{Count, DiskPoint, Inequality, Pick, Point, Size, Span, Spread, Trigger};
 use crate::party::{Link, Party};
 
 impl fmt::Display for Count {
@@ -136,11 +136,12 @@ impl fmt::Display for Trigger {
             Self::After(span) => write!(f, "{span}"),
             Self::Point(point) => write!(f, "{} #{} on {}", point.phase, point.nth, point.link),
             Self::Event(number) => write!(f, "happening {number}"),
+            Self::Disk(point) => point.fmt(f),
         }
     }
 }
 
-/// Everything but a point and an event, which are tables.
+/// Everything but points and an event, which are tables.
 impl FromStr for Trigger {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
@@ -164,7 +165,7 @@ impl FromStr for Trigger {
         }
         s.parse::<Span>().map(Self::After).map_err(|e| {
             format!(
-                "{e}; a trigger is `start`, `30% accepted`, `30% delivered`, a span of time, or {{ link = \"client->n1\", phase = \"dot\", nth = 3 }}"
+                "{e}; a trigger is `start`, `30% accepted`, `30% delivered`, a span of time, {{ link = \"client->n1\", phase = \"dot\", nth = 3 }}, or {{ disk = \"n1\", op = \"sync\", nth = 3 }}"
             )
         })
     }
@@ -216,6 +217,7 @@ impl Serialize for Trigger {
                 ..Table::default()
             }
             .serialize(serializer),
+            Self::Disk(point) => point.serialize(serializer),
             other => serializer.collect_str(other),
         }
     }
@@ -232,11 +234,46 @@ impl<'de> Deserialize<'de> for Trigger {
             fn visit_str<E: de::Error>(self, v: &str) -> Result<Trigger, E> {
                 v.parse().map_err(E::custom)
             }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Trigger, A::Error> {
-                Table::deserialize(de::value::MapAccessDeserializer::new(map))?.trigger()
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Trigger, A::Error> {
+                // The first key tells which kind of point it is.
+                let first: Option<String> = map.next_key()?;
+                let disk = matches!(first.as_deref(), Some("disk" | "op"));
+                let again = de::value::MapAccessDeserializer::new(Again { first, map });
+                if disk {
+                    DiskPoint::deserialize(again).map(Trigger::Disk)
+                } else {
+                    Table::deserialize(again)?.trigger()
+                }
             }
         }
         deserializer.deserialize_any(TextOrPoint)
+    }
+}
+
+/// A table whose first key was read already.
+struct Again<A> {
+    first: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Again<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, A::Error> {
+        match self.first.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
     }
 }
 

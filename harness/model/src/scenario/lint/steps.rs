@@ -4,7 +4,8 @@ use super::{Lint, kind, node_fault};
 use crate::party::{Link, Party};
 use crate::scenario::phase::{PHASES, holds_command, holds_reply, is_phase, once_a_transaction};
 use crate::scenario::{
-    Back, LinkAct, LinkFault, NodeFault, Pause, Pick, Point, Spread, Step, Trigger, Until, Wait,
+    Back, DiskPoint, LinkAct, LinkFault, NodeFault, Pause, Pick, Point, Spread, Step, Trigger,
+    Until, Wait,
 };
 use crate::suggest::nearest;
 
@@ -79,9 +80,11 @@ impl Lint<'_> {
         let place = format!("{path}.node");
         match pick {
             Pick::Node(node) if !self.exists(node) => self.no_node(&place, node),
+            // A disk that works shows that its node lives.
+            Pick::Node(node) if matches!(at, Trigger::Disk(p) if p.disk == node) => {}
             Pick::Node(node) => self.alive(i, &place, node),
             Pick::Held => {
-                let held = matches!(at, Trigger::Point(_))
+                let held = matches!(at, Trigger::Point(_) | Trigger::Disk(_))
                     || self.scenario.steps[..i]
                         .iter()
                         .any(|s| matches!(s, Step::Link(l) if l.act == LinkAct::Hold));
@@ -166,10 +169,35 @@ impl Lint<'_> {
                 }
             }
             Trigger::Point(point) => self.point(i, &format!("{path}.at"), point),
+            Trigger::Disk(point) => self.disk_point(i, &format!("{path}.at"), point),
             Trigger::Event(0) => {
                 self.wrong(&format!("{path}.at.event"), "happenings are counted from 1");
             }
             Trigger::Start | Trigger::Accepted(_) | Trigger::Delivered(_) | Trigger::Event(_) => {}
+        }
+    }
+
+    /// A disk that is there and in use.
+    fn disk_point(&mut self, i: usize, path: &str, point: &DiskPoint) {
+        let place = format!("{path}.disk");
+        if !point.disk.is_node() {
+            self.wrong(
+                &place,
+                format!("only nodes have disks, not `{}`", point.disk),
+            );
+        } else if !self.exists(point.disk) {
+            self.no_node(&place, point.disk);
+        } else if let Some(gone) = self.lost_before(i, point.disk) {
+            self.wrong(
+                &place,
+                format!(
+                    "`{}` is gone: step {gone} took it away for good",
+                    point.disk
+                ),
+            );
+        }
+        if point.nth == 0 {
+            self.wrong(&format!("{path}.nth"), "operations are counted from 1");
         }
     }
 
