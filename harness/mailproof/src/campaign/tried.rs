@@ -25,8 +25,8 @@ pub(super) struct Tried {
     /// Its verdict.
     pub(super) verdict: Verdict,
     /// What it belongs together with: of a FAIL the kind of its first failing
-    /// finding, else what its reason says with every number left out. Absent
-    /// in a PASS.
+    /// finding, of an INCONCLUSIVE the first thing that is missing, else its
+    /// reason, both without their numbers. Absent in a PASS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) kind: Option<String>,
     /// Why, in one sentence. Absent in a PASS.
@@ -135,8 +135,10 @@ impl Tried {
 /// What a judgement that is no PASS belongs together with.
 fn kind(judgement: &Judgement) -> String {
     let failing = judgement.findings.iter().find(|finding| finding.fails);
-    match failing {
-        Some(finding) if judgement.verdict == Verdict::Fail => finding.kind.clone(),
+    match (judgement.verdict, failing, judgement.missing.first()) {
+        (Verdict::Fail, Some(finding), _) => finding.kind.clone(),
+        // What else is missing mostly follows from the first.
+        (Verdict::Inconclusive, _, Some(missing)) => numberless(missing),
         _ => numberless(&judgement.reason),
     }
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test says no
 
+mod campaign;
 mod killed;
 mod shrink;
 mod support;
