@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bytes::Bytes;
-
 use crate::config::{Config, ConfigError};
 use crate::disk::Disk;
 use crate::event::EventKind;
@@ -160,6 +158,12 @@ impl Node {
         self.finish(out);
     }
 
+    /// Whether events are to be logged ([`Output::Log`]); they are unless this
+    /// says otherwise. A driver that reads no log saves the time they cost.
+    pub fn set_logging(&mut self, on: bool) {
+        self.queue.logging = on;
+    }
+
     /// The inspection view.
     #[must_use]
     pub fn queues(&self) -> QueuesView {
@@ -294,6 +298,9 @@ impl Node {
                 Action::Answer { conn, reply } => {
                     self.server(conn, |server, queue| server.answer(&reply, queue));
                 }
+                Action::Accepted { conn, sequence } => {
+                    self.server(conn, |server, queue| server.accepted(sequence, queue));
+                }
                 Action::Greet => {
                     let conns: Vec<ConnId> = self.sessions.keys().copied().collect();
                     for conn in conns {
@@ -323,14 +330,15 @@ impl Node {
     }
 
     fn flush(&mut self, out: &mut Vec<Output>) {
-        for conn in std::mem::take(&mut self.dirty) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for conn in dirty.drain(..) {
             let Some(session) = self.sessions.get_mut(&conn) else {
                 continue;
             };
             let link = session.link();
             link.dirty = false;
             if !link.out.is_empty() && matches!(link.close, None | Some(Close::Shutdown)) {
-                let bytes = Bytes::from(std::mem::take(&mut link.out));
+                let bytes = link.out.split().freeze();
                 out.push(Output::Write { conn, bytes });
             }
             let Some(close) = link.close else {
@@ -352,5 +360,7 @@ impl Node {
                 self.clients -= 1;
             }
         }
+        // Its storage is kept.
+        self.dirty = dirty;
     }
 }

@@ -13,7 +13,7 @@
 use bytes::Bytes;
 
 use super::message::{CopyState, Holder, Message, Phase};
-use super::{Action, Queue, Waiter, push_name};
+use super::{Action, Queue, Waiter};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
@@ -130,11 +130,7 @@ impl Queue {
             );
         }
         if let Some(conn) = client {
-            let mut reply = String::with_capacity(64);
-            reply.push_str("250 2.6.0 ");
-            push_name(&mut reply, sequence);
-            reply.push_str(" Queued mail for delivery\r\n");
-            self.actions.push_back(Action::Answer { conn, reply });
+            self.actions.push_back(Action::Accepted { conn, sequence });
         }
         self.activate(sequence);
     }
@@ -175,7 +171,7 @@ impl Queue {
             let detail = "no copy could be made".to_owned();
             self.log(EventKind::Withdraw, Some(sequence), "", "", detail);
             if let Some(conn) = message.client {
-                let reply = "451 4.4.0 Message failed to be made redundant\r\n".to_owned();
+                let reply = "451 4.4.0 Message failed to be made redundant\r\n".into();
                 self.actions.push_back(Action::Answer { conn, reply });
             }
         }

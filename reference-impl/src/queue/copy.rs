@@ -171,14 +171,16 @@ impl Queue {
         if taken {
             self.mark(Mark::ProtectedAfterTakeover);
         }
-        let server = self.peers[attempt.peer].name.to_string();
-        self.log(
-            EventKind::HaRedirect,
-            Some(attempt.sequence),
-            "",
-            &server,
-            String::new(),
-        );
+        if self.logging {
+            let server = self.peers[attempt.peer].name.to_string();
+            self.log(
+                EventKind::HaRedirect,
+                Some(attempt.sequence),
+                "",
+                &server,
+                String::new(),
+            );
+        }
         self.check_accept(attempt.sequence);
         self.check_complete(attempt.sequence);
     }

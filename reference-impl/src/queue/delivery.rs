@@ -141,8 +141,12 @@ impl Queue {
                 }),
             }
         }
-        let routes: Vec<usize> = message.legs.iter().map(|leg| leg.route).collect();
-        for (leg, route) in routes.into_iter().enumerate() {
+        let legs = message.legs.len();
+        for leg in 0..legs {
+            let Some(message) = self.messages.get(&sequence) else {
+                break;
+            };
+            let route = message.legs[leg].route;
             if route == LOCAL {
                 self.mailbox_leg(sequence, leg);
             } else {
@@ -232,9 +236,10 @@ impl Queue {
         if old.is_empty() {
             return;
         }
+        let messages = &self.messages;
         self.routes.list[route]
             .ready
-            .retain(|leg| !old.contains(leg));
+            .retain(|(sequence, _)| messages.get(sequence).is_some_and(|m| m.expires > now));
         for (sequence, leg) in old {
             self.expire(sequence, leg);
         }

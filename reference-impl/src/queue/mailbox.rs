@@ -155,7 +155,10 @@ impl Queue {
             self.log_delivery(sequence, recipient, *new);
         }
         let reply = format!("250 2.6.0 {} Delivered\r\n", name_of(sequence));
-        self.actions.push_back(Action::Answer { conn, reply });
+        self.actions.push_back(Action::Answer {
+            conn,
+            reply: reply.into(),
+        });
     }
 
     fn log_delivery(&mut self, sequence: u64, recipient: &str, new: bool) {

@@ -25,23 +25,22 @@ pub(crate) fn boot_of(sequence: u64) -> u32 {
 /// The name of a message: `boot.number`, both hexadecimal.
 pub(crate) fn name_of(sequence: u64) -> String {
     let mut name = String::with_capacity(16);
-    push_name(&mut name, sequence);
+    push_name(sequence, |digit| name.push(digit.into()));
     name
 }
 
-/// Appends the name of a message.
-pub(crate) fn push_name(out: &mut String, sequence: u64) {
-    push_hex(out, boot_of(sequence).into());
-    out.push('.');
-    push_hex(out, sequence & ((1 << BOOT_SHIFT) - 1));
+/// Hands the name of a message to `push`, digit by digit.
+pub(crate) fn push_name(sequence: u64, mut push: impl FnMut(u8)) {
+    push_hex(boot_of(sequence).into(), &mut push);
+    push(b'.');
+    push_hex(sequence & ((1 << BOOT_SHIFT) - 1), &mut push);
 }
 
-/// Appends a number in hexadecimal digits; much faster than formatting.
-fn push_hex(out: &mut String, number: u64) {
+/// A number in hexadecimal digits; much faster than formatting.
+fn push_hex(number: u64, push: &mut impl FnMut(u8)) {
     let digits = (64 - number.leading_zeros()).div_ceil(4).max(1);
     for at in (0..digits).rev() {
-        let digit = (number >> (at * 4)) as u32 & 15;
-        out.push(char::from_digit(digit, 16).unwrap_or('0'));
+        push(b"0123456789abcdef"[(number >> (at * 4)) as usize & 15]);
     }
 }
 

@@ -20,6 +20,7 @@ mod shadow;
 mod takeover;
 mod view;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -57,7 +58,12 @@ pub(crate) enum Action {
     /// An idle session may find work now.
     Work { conn: ConnId },
     /// The end of data of a client is answered.
-    Answer { conn: ConnId, reply: String },
+    Answer {
+        conn: ConnId,
+        reply: Cow<'static, str>,
+    },
+    /// The end of data of a client is answered: its message is ours now.
+    Accepted { conn: ConnId, sequence: u64 },
     /// What a peer session waited for is durable.
     Resume { conn: ConnId },
     /// The node may greet.
@@ -130,6 +136,8 @@ pub(crate) struct Queue {
     /// The boot record is durable: sequences of this boot may leave.
     pub(crate) ready: bool,
     pub(crate) draining: bool,
+    /// Somebody reads the log.
+    pub(crate) logging: bool,
     /// Why the node cannot go on.
     pub(crate) fatal: Option<String>,
     pub(crate) out: Vec<Output>,
@@ -241,7 +249,10 @@ impl Queue {
             Waiter::TakenOver(sequence) => self.taken_over(sequence),
             Waiter::Shadow { conn, peer, key } => self.shadow_durable(conn, peer, &key),
             Waiter::Resume(conn) => self.actions.push_back(Action::Resume { conn }),
-            Waiter::Answer(conn, reply) => self.actions.push_back(Action::Answer { conn, reply }),
+            Waiter::Answer(conn, reply) => self.actions.push_back(Action::Answer {
+                conn,
+                reply: reply.into(),
+            }),
             Waiter::Delivered {
                 conn,
                 sequence,
@@ -331,7 +342,7 @@ impl Queue {
         }
     }
 
-    /// Logs an event.
+    /// Logs an event, if anybody reads the log.
     pub(crate) fn log(
         &mut self,
         kind: EventKind,
@@ -340,6 +351,9 @@ impl Queue {
         server: &str,
         detail: String,
     ) {
+        if !self.logging {
+            return;
+        }
         self.out.push(Output::Log(NodeEvent {
             at: self.now.wall,
             event: kind,

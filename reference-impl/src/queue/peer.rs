@@ -44,6 +44,9 @@ pub(crate) struct Peer {
     pub(crate) asking: u32,
     /// Copies held for it.
     pub(crate) held: BTreeMap<CopyKey, Held>,
+    /// The copy after which the next question about copies begins; none: at
+    /// the first.
+    pub(crate) asked_up_to: Option<CopyKey>,
     /// Copies of it that became messages of ours and are not settled yet.
     pub(crate) taken: BTreeMap<CopyKey, u64>,
     /// Until when it is asked for notifications although nothing is held for
@@ -80,6 +83,7 @@ impl Peer {
             polled_at: 0,
             asking: 0,
             held: BTreeMap::new(),
+            asked_up_to: None,
             taken: BTreeMap::new(),
             curious_until: 0,
             gone: BTreeSet::new(),

@@ -309,6 +309,7 @@ impl Queue {
             boot: 0,
             ready: false,
             draining: false,
+            logging: true,
             fatal: None,
             out: Vec::new(),
             actions: VecDeque::new(),

@@ -5,6 +5,7 @@
 //! Mailbox records stay where they are: a store that holds mailboxes grows.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use super::message::Phase;
 use super::peer::Discard;
@@ -45,7 +46,10 @@ impl Queue {
             return;
         }
         let records: Vec<Seq> = self.store.oldest_live_records().collect();
-        let owners = self.owners();
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return;
+        };
+        let owners = self.owners(*first..=*last);
         let mut movable = BTreeMap::new();
         for seq in &records {
             match owners.get(seq) {
@@ -80,20 +84,27 @@ impl Queue {
             .is_some_and(|m| m.phase == Phase::Active && m.children == 0)
     }
 
-    fn owners(&self) -> BTreeMap<Seq, Owner> {
+    /// Whose the records in `range` are.
+    fn owners(&self, range: RangeInclusive<Seq>) -> BTreeMap<Seq, Owner> {
         let mut owners = BTreeMap::new();
-        owners.insert(self.boot_record, Owner::Boot);
+        if range.contains(&self.boot_record) {
+            owners.insert(self.boot_record, Owner::Boot);
+        }
         for (sequence, message) in &self.messages {
-            for seq in &message.records {
+            for seq in message.records.iter().filter(|seq| range.contains(seq)) {
                 owners.insert(*seq, Owner::Message(*sequence));
             }
         }
         for (at, peer) in self.peers.iter().enumerate() {
             for (key, held) in &peer.held {
-                owners.insert(held.record, Owner::Held(at, key.clone()));
+                if range.contains(&held.record) {
+                    owners.insert(held.record, Owner::Held(at, key.clone()));
+                }
             }
             for (sequence, discard) in &peer.discards {
-                owners.insert(discard.record, Owner::Debt(*sequence));
+                if range.contains(&discard.record) {
+                    owners.insert(discard.record, Owner::Debt(*sequence));
+                }
             }
         }
         owners

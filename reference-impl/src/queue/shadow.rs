@@ -7,6 +7,8 @@
 //! so the holder asks after copies that are older than the primary's present
 //! start, and once in a while after all others.
 
+use std::ops::Bound;
+
 use bytes::Bytes;
 
 use super::message::{CopyState, boot_of};
@@ -91,17 +93,16 @@ impl Queue {
         self.wait(record, Waiter::Shadow { conn, peer, key });
     }
 
-    fn answer(&mut self, conn: ConnId, reply: &str) {
+    fn answer(&mut self, conn: ConnId, reply: &'static str) {
         self.actions.push_back(Action::Answer {
             conn,
-            reply: reply.to_owned(),
+            reply: reply.into(),
         });
     }
 
     /// A copy is durable.
     pub(crate) fn shadow_durable(&mut self, conn: ConnId, peer: PeerId, key: &CopyKey) {
         let entry = &mut self.peers[peer];
-        let name = entry.name.to_string();
         let Some(held) = entry.held.get_mut(key) else {
             // Withdrawn before it was durable.
             self.mark(Mark::CopyWithdrawnInFlight);
@@ -110,8 +111,11 @@ impl Queue {
         if !held.durable {
             held.durable = true;
             self.counters.shadows_held += 1;
-            let detail = super::name_of(key.sequence);
-            self.log(EventKind::HaReceive, None, "", &name, detail);
+            if self.logging {
+                let name = self.peers[peer].name.to_string();
+                let detail = super::name_of(key.sequence);
+                self.log(EventKind::HaReceive, None, "", &name, detail);
+            }
         }
         self.answer(conn, "250 2.6.0 Copy held\r\n");
         self.arm_peer(peer);
@@ -218,11 +222,13 @@ impl Queue {
             self.free(held.body.len());
             self.store.release(held.record);
             self.peers[peer].note_gone(key);
-            let mut text = super::name_of(sequence);
-            if !detail.is_empty() {
-                text = format!("{text}: {detail}");
+            if self.logging {
+                let mut text = super::name_of(sequence);
+                if !detail.is_empty() {
+                    text = format!("{text}: {detail}");
+                }
+                self.log(EventKind::HaDiscard, None, "", &name, text);
             }
-            self.log(EventKind::HaDiscard, None, "", &name, text);
         }
         // It stands behind what it kills in the log, and goes with it.
         self.store.release(tombstone);
@@ -239,16 +245,26 @@ impl Queue {
             return Vec::new();
         };
         let mut asked = Vec::new();
-        for (key, held) in &mut entry.held {
+        let from = match entry.asked_up_to.take() {
+            Some(key) => Bound::Excluded(key),
+            None => Bound::Unbounded,
+        };
+        let anew = from != Bound::Unbounded;
+        for (key, held) in entry.held.range_mut((from, Bound::Unbounded)) {
             let due = held.asked_boot < boot || now.saturating_sub(held.asked_at) >= stale;
             if held.durable && key.database == database && due {
                 held.asked_boot = boot;
                 held.asked_at = now;
                 asked.push(key.sequence);
                 if asked.len() == LINE {
+                    entry.asked_up_to = Some(key.clone());
                     break;
                 }
             }
+        }
+        if asked.is_empty() && anew {
+            // Those before may have become due meanwhile.
+            return self.questions(peer);
         }
         asked
     }

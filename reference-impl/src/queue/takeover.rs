@@ -45,6 +45,12 @@ impl Queue {
         let Some(database) = entry.database else {
             return;
         };
+        // They are in the order of their databases.
+        let ends = [entry.held.first_key_value(), entry.held.last_key_value()];
+        let own = |(key, _): (&CopyKey, _)| key.database == database;
+        if ends.into_iter().flatten().all(own) {
+            return;
+        }
         let keys: Vec<CopyKey> = entry
             .held
             .iter()

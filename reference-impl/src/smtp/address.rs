@@ -23,6 +23,13 @@ pub(crate) struct PathAndParams<'a> {
 pub(crate) fn path(text: &str) -> Option<PathAndParams<'_>> {
     let text = text.strip_prefix(' ').unwrap_or(text);
     let inner = text.strip_prefix('<')?;
+    if let Some(end) = plain(inner) {
+        let (address, rest) = (&inner[..end], &inner[end + 1..]);
+        return (rest.is_empty() || rest.starts_with(' ')).then(|| PathAndParams {
+            address,
+            params: rest.trim_matches(' '),
+        });
+    }
     let end = closing_bracket(inner)?;
     if end > MAX_PATH {
         return None;
@@ -46,6 +53,30 @@ pub(crate) fn path(text: &str) -> Option<PathAndParams<'_>> {
         address,
         params: rest.trim_matches(' '),
     })
+}
+
+/// The place of the `>` after an address of the most common kind: letters,
+/// digits, `-` and `_` between dots, one `@`. `None`: look closer.
+fn plain(text: &str) -> Option<usize> {
+    let mut separator = None;
+    // Whether the present atom or label has no character yet.
+    let mut empty = true;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => empty = false,
+            b'.' if !empty => empty = true,
+            b'@' if !empty && separator.is_none() => {
+                separator = Some(at);
+                empty = true;
+            }
+            b'>' if !empty => {
+                let local = separator?;
+                return (local <= MAX_LOCAL && at - local - 1 <= MAX_DOMAIN).then_some(at);
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The place of the `>` that ends the path: not one inside a quoted string.
@@ -72,9 +103,11 @@ fn is_address(text: &str) -> bool {
 
 /// Local-part and domain.
 pub(crate) fn split(address: &str) -> (&str, Option<&str>) {
-    match address.rfind('@') {
+    match memchr::memrchr(b'@', address.as_bytes()) {
         // An `@` inside quotes at the very end is no separator.
-        Some(at) if !address[at..].contains('"') => (&address[..at], Some(&address[at + 1..])),
+        Some(at) if memchr::memchr(b'"', &address.as_bytes()[at..]).is_none() => {
+            (&address[..at], Some(&address[at + 1..]))
+        }
         _ => (address, None),
     }
 }

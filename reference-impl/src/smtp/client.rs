@@ -77,7 +77,7 @@ impl Client {
             None => entry.address.to_string().into(),
         };
         let mut client = Self {
-            link: Link::new(conn),
+            link: Link::new(conn, 8 << 10),
             host,
             peer: None,
             database: crate::store::DatabaseId(0),

@@ -4,6 +4,8 @@
 //! noted, so that the message can be refused: other servers read such bytes
 //! as line ends, and what they make of them is how mail is smuggled.
 
+use bytes::{BufMut as _, BytesMut};
+
 /// What the scanner has seen up to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -117,7 +119,7 @@ impl DataScanner {
 
 /// Appends `content` to `out` with a dot more wherever a line begins with
 /// one, and the final dot. Content that does not end in CRLF gets one.
-pub(crate) fn stuff(content: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn stuff(content: &[u8], out: &mut BytesMut) {
     out.reserve(content.len() + 5);
     stuff_part(content, out);
     if !content.is_empty() && !content.ends_with(b"\r\n") {
@@ -127,9 +129,9 @@ pub(crate) fn stuff(content: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The same without the end, for a part that begins at the start of a line.
-pub(crate) fn stuff_part(content: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn stuff_part(content: &[u8], out: &mut BytesMut) {
     if content.first() == Some(&b'.') {
-        out.push(b'.');
+        out.put_u8(b'.');
     }
     let mut from = 0;
     for at in memchr::memchr_iter(b'.', content) {
@@ -137,7 +139,7 @@ pub(crate) fn stuff_part(content: &[u8], out: &mut Vec<u8>) {
         // at reception and never gets here.
         if at >= 2 && content[at - 2..at] == *b"\r\n" {
             out.extend_from_slice(&content[from..at]);
-            out.push(b'.');
+            out.put_u8(b'.');
             from = at;
         }
     }
@@ -170,7 +172,7 @@ mod tests {
             b"..\r\n.a\r\n\r\n",
             b"a.b\r\n..c\r\n.\r\n",
         ] {
-            let mut wire = Vec::new();
+            let mut wire = BytesMut::new();
             stuff(content, &mut wire);
             let end = wire.len();
             wire.extend_from_slice(b"QUIT\r\n");

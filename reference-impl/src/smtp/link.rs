@@ -1,5 +1,7 @@
 //! What both kinds of session have: buffers, a time limit, an end.
 
+use bytes::BytesMut;
+
 use crate::io::ConnId;
 
 /// How a connection ends.
@@ -17,8 +19,9 @@ pub(crate) enum Close {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) conn: ConnId,
-    /// Bytes to be written at the end of this input.
-    pub(crate) out: Vec<u8>,
+    /// Bytes to be written at the end of this input; what was written before
+    /// shares its memory.
+    pub(crate) out: BytesMut,
     /// Bytes that are not used up yet.
     pub(crate) inbuf: Vec<u8>,
     /// When the session's patience ends, on the monotonic clock; `u64::MAX`
@@ -34,10 +37,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(conn: ConnId) -> Self {
+    /// A link whose buffers have `room` bytes: enough for several replies, or
+    /// several messages.
+    pub(crate) fn new(conn: ConnId, room: usize) -> Self {
         Self {
             conn,
-            out: Vec::new(),
+            out: BytesMut::with_capacity(room),
             inbuf: Vec::new(),
             deadline: u64::MAX,
             last_call: 0,
@@ -48,10 +53,6 @@ impl Link {
     }
 
     pub(crate) fn write(&mut self, text: &str) {
-        if self.out.capacity() == 0 {
-            // What is written is given away, so every input starts anew.
-            self.out.reserve(256);
-        }
         self.out.extend_from_slice(text.as_bytes());
     }
 

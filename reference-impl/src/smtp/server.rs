@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use bytes::BufMut as _;
+
 use super::address::{self, BadParam};
 use super::auth::Nonce;
 use super::data::DataScanner;
@@ -36,7 +38,7 @@ enum Mode {
     Command,
     /// The rest of a line that was too long.
     Skip,
-    Data(Box<Data>),
+    Data(Data),
     /// Nothing: an answer is due first.
     Blocked,
 }
@@ -109,7 +111,7 @@ impl Server {
         let ip = ip.to_canonical();
         let ipv6 = if ip.is_ipv6() { "IPv6:" } else { "" };
         Self {
-            link: Link::new(conn),
+            link: Link::new(conn, 1 << 10),
             from: format!(" ([{ipv6}{ip}])"),
             mode: Mode::Waiting,
             started: queue.now.mono,
@@ -173,10 +175,24 @@ impl Server {
 
     /// The answer that the session was blocked for.
     pub(crate) fn answer(&mut self, reply: &str, queue: &mut Queue) {
-        if !matches!(self.mode, Mode::Blocked) {
-            return;
+        if matches!(self.mode, Mode::Blocked) {
+            self.link.write(reply);
+            self.answered(queue);
         }
-        self.link.write(reply);
+    }
+
+    /// The message that the session was blocked for is accepted.
+    pub(crate) fn accepted(&mut self, sequence: u64, queue: &mut Queue) {
+        if matches!(self.mode, Mode::Blocked) {
+            let out = &mut self.link.out;
+            out.extend_from_slice(b"250 2.6.0 ");
+            push_name(sequence, |digit| out.put_u8(digit));
+            out.extend_from_slice(b" Queued mail for delivery\r\n");
+            self.answered(queue);
+        }
+    }
+
+    fn answered(&mut self, queue: &mut Queue) {
         self.mode = Mode::Command;
         self.touch(queue);
         if self.leaving {
@@ -283,14 +299,14 @@ impl Server {
             return self.error("500 5.5.2 A line must end in CRLF\r\n");
         };
         let text = match std::str::from_utf8(line) {
-            Ok(text) if !text.contains(['\r', '\0']) => text,
+            Ok(text) if memchr::memchr2(b'\r', 0, line).is_none() => text,
             _ => return self.error("500 5.5.2 Invalid characters\r\n"),
         };
-        let (verb, rest) = match text.split_once(' ') {
-            Some((verb, rest)) => (verb, rest),
+        let (verb, rest) = match memchr::memchr(b' ', line) {
+            Some(at) => (&text[..at], &text[at + 1..]),
             None => (text, ""),
         };
-        let bare = rest.trim_matches(' ').is_empty();
+        let bare = rest.bytes().all(|b| b == b' ');
         let is = |name: &str| verb.eq_ignore_ascii_case(name);
         if is("MAIL") {
             self.mail(rest, queue);
@@ -483,14 +499,14 @@ impl Server {
         if !queue.reserve(booked) {
             return self.link.write("452 4.3.1 Out of memory for messages\r\n");
         }
-        self.mode = Mode::Data(Box::new(Data {
+        self.mode = Mode::Data(Data {
             scanner: DataScanner::new(),
             traced: body.len(),
             body,
             sequence,
             booked,
             refusal: None,
-        }));
+        });
         self.link.write("354 Go on, end with a dot\r\n");
     }
 
@@ -505,8 +521,6 @@ impl Server {
             (true, false) => "ESMTP",
             _ => "SMTP",
         };
-        let mut id = String::with_capacity(16);
-        push_name(&mut id, sequence);
         let parts = [
             "Received: from ",
             self.helo.as_deref().unwrap_or("unknown"),
@@ -516,12 +530,12 @@ impl Server {
             " with ",
             with,
             " id ",
-            &id,
-            ";\r\n\t",
         ];
         for part in parts {
             body.extend_from_slice(part.as_bytes());
         }
+        push_name(sequence, |digit| body.push(digit));
+        body.extend_from_slice(b";\r\n\t");
         body.extend_from_slice(queue.date().as_bytes());
         body.extend_from_slice(b"\r\n");
     }

@@ -1,6 +1,6 @@
 //! One transaction of a client session: a delivery, or a copy for a peer.
 
-use std::collections::VecDeque;
+use bytes::{BufMut as _, BytesMut};
 
 use super::client::{Client, State};
 use super::data;
@@ -32,10 +32,10 @@ pub(super) struct Transaction {
     pub(super) job: Job,
     /// Recipients (by index) and what is known of each.
     recipients: Vec<(u32, Option<Outcome>)>,
-    /// Replies that are due, in order.
-    due: VecDeque<Step>,
-    /// Steps not sent yet: only without PIPELINING.
-    unsent: VecDeque<Step>,
+    /// Steps sent; only without PIPELINING some are held back.
+    sent_steps: usize,
+    /// Steps answered, of those sent.
+    answered: usize,
     /// An error that stands for the whole transaction.
     error: Option<(Box<str>, bool)>,
     mail_ok: bool,
@@ -60,8 +60,8 @@ impl Client {
         let mut transaction = Transaction {
             job: Job::Deliver { sequence, leg },
             recipients,
-            due: VecDeque::new(),
-            unsent: VecDeque::new(),
+            sent_steps: 0,
+            answered: 0,
             error: None,
             mail_ok: false,
             sent: false,
@@ -98,8 +98,8 @@ impl Client {
         let transaction = Transaction {
             job: Job::Copy(attempt),
             recipients: (0..count).map(|at| (at, None)).collect(),
-            due: VecDeque::new(),
-            unsent: VecDeque::new(),
+            sent_steps: 0,
+            answered: 0,
             error: None,
             mail_ok: false,
             sent: false,
@@ -108,13 +108,6 @@ impl Client {
     }
 
     fn begin(&mut self, mut transaction: Transaction, queue: &mut Queue) {
-        let steps = &mut transaction.unsent;
-        if matches!(transaction.job, Job::Copy(_)) {
-            steps.push_back(Step::Request);
-        }
-        steps.push_back(Step::Mail);
-        steps.extend((0..transaction.recipients.len()).map(Step::Rcpt));
-        steps.push_back(Step::Data);
         self.advance(&mut transaction, queue);
         self.state = State::Transaction(Box::new(transaction));
         self.patience(queue);
@@ -122,9 +115,9 @@ impl Client {
 
     /// Sends the next step, or all of them where that is allowed.
     fn advance(&mut self, transaction: &mut Transaction, queue: &Queue) {
-        while let Some(step) = transaction.unsent.pop_front() {
+        while let Some(step) = transaction.step(transaction.sent_steps) {
             self.send(transaction, step, queue);
-            transaction.due.push_back(step);
+            transaction.sent_steps += 1;
             if !self.offers.pipelining {
                 break;
             }
@@ -133,9 +126,6 @@ impl Client {
 
     fn send(&mut self, transaction: &Transaction, step: Step, queue: &Queue) {
         let out = &mut self.link.out;
-        if out.capacity() == 0 {
-            out.reserve(256);
-        }
         let sequence = transaction.job.sequence();
         let Some(message) = queue.messages.get(&sequence) else {
             return;
@@ -149,7 +139,7 @@ impl Client {
             Step::Mail => {
                 out.extend_from_slice(b"MAIL FROM:<");
                 out.extend_from_slice(envelope.sender.as_bytes());
-                out.push(b'>');
+                out.put_u8(b'>');
                 if self.offers.size.is_some() {
                     let size = message.trace.len() + message.body.len();
                     out.extend_from_slice(b" SIZE=");
@@ -178,10 +168,14 @@ impl Client {
         else {
             return;
         };
-        let Some(step) = transaction.due.pop_front() else {
+        if transaction.answered == transaction.sent_steps {
             // The reply to the content.
             return self.finish(*transaction, reply, queue);
+        }
+        let Some(step) = transaction.step(transaction.answered) else {
+            return;
         };
+        transaction.answered += 1;
         let error = || (Box::from(reply.summary()), reply.permanent());
         match step {
             Step::Request if !reply.positive() => transaction.error = Some(error()),
@@ -211,8 +205,9 @@ impl Client {
             Step::Request | Step::Rcpt(_) => {}
         }
         let hopeless = transaction.error.is_some()
-            || (transaction.unsent.front() == Some(&Step::Data) && !transaction.any_accepted());
-        if hopeless && transaction.due.is_empty() {
+            || (transaction.step(transaction.sent_steps) == Some(Step::Data)
+                && !transaction.any_accepted());
+        if hopeless && transaction.answered == transaction.sent_steps {
             return self.abandon(*transaction, queue);
         }
         self.advance(&mut transaction, queue);
@@ -348,6 +343,22 @@ impl Job {
 }
 
 impl Transaction {
+    /// Step number `at`: the request for a copy, MAIL, the recipients, DATA.
+    fn step(&self, at: usize) -> Option<Step> {
+        let at = match self.job {
+            Job::Copy(_) if at == 0 => return Some(Step::Request),
+            Job::Copy(_) => at - 1,
+            Job::Deliver { .. } => at,
+        };
+        let count = self.recipients.len();
+        match at {
+            0 => Some(Step::Mail),
+            n if n <= count => Some(Step::Rcpt(n - 1)),
+            n if n == count + 1 => Some(Step::Data),
+            _ => None,
+        }
+    }
+
     /// Whether a recipient is not refused yet.
     fn any_accepted(&self) -> bool {
         self.recipients.iter().any(|(_, outcome)| outcome.is_none())
@@ -355,7 +366,7 @@ impl Transaction {
 }
 
 /// Appends a number in decimal digits.
-fn push_number(out: &mut Vec<u8>, mut number: usize) {
+fn push_number(out: &mut BytesMut, mut number: usize) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {

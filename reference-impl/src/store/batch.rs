@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::error::StoreError;
 use super::format::{
-    BATCH_HEADER, BLOCK, BatchHeader, MARK_FILE, Mark, RecordHead, SegmentHeader, new_segment_file,
+    BATCH_HEADER, BLOCK, BatchHeader, Mark, RecordHead, SegmentHeader, new_segment_file,
     record_len, round_block, segment_file,
 };
 use super::segment::{Entry, Segment};
 use super::{BatchId, Seq, Store};
-use crate::disk::{Disk, DiskOp, FileName};
+use crate::disk::{Disk, DiskOp};
 
 /// A batch stops growing at this many bytes of records; one record may be
 /// larger.
@@ -46,6 +46,32 @@ impl Batch {
     }
 }
 
+/// The parts of a body.
+#[derive(Debug)]
+pub(super) enum Parts {
+    None,
+    One(Bytes),
+    Many(Vec<Bytes>),
+}
+
+impl Parts {
+    pub(super) fn new(parts: &[Bytes]) -> Self {
+        match parts {
+            [] => Self::None,
+            [one] => Self::One(one.clone()),
+            many => Self::Many(many.to_vec()),
+        }
+    }
+
+    fn as_slice(&self) -> &[Bytes] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
 /// A record that is not in a batch yet.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -53,7 +79,7 @@ pub(super) struct Pending {
     /// Once released: the last record appended by then.
     pub(super) released: Option<Seq>,
     pub(super) header: Bytes,
-    pub(super) body: Vec<Bytes>,
+    pub(super) body: Parts,
     pub(super) body_len: usize,
 }
 
@@ -83,7 +109,7 @@ impl Store {
         if self.pending.is_empty() && self.dead_prefix() == 0 {
             return None;
         }
-        let mut ops = Vec::new();
+        let mut ops = Vec::with_capacity(3);
         let mut taken = self.fitting();
         let room = self.room();
         if (taken == 0 && !self.pending.is_empty()) || room < BATCH_HEADER {
@@ -108,7 +134,7 @@ impl Store {
             check: self.check,
         };
         ops.push(DiskOp::Write {
-            file: FileName::built(MARK_FILE),
+            file: self.mark_file.clone(),
             offset: mark.offset(),
             data: mark.encode(),
         });
@@ -245,6 +271,7 @@ impl Store {
         for record in self.pending.drain(..taken) {
             let body_crc = record
                 .body
+                .as_slice()
                 .iter()
                 .fold(0, |crc, part| crc32c::crc32c_append(crc, part));
             // Both lengths were checked against limits far below 2^32.
@@ -264,7 +291,7 @@ impl Store {
                 live: record.released.is_none(),
             });
             head.encode(tag, &record.header, &mut data);
-            for part in &record.body {
+            for part in record.body.as_slice() {
                 data.extend_from_slice(part);
             }
             data.resize(data.len().next_multiple_of(8), 0);

@@ -110,10 +110,10 @@ mod survey;
 use std::collections::VecDeque;
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::disk::{Disk, FileName};
-use batch::{InFlight, Pending};
+use batch::{InFlight, Parts, Pending};
 use format::{RecordHead, Salt};
 use segment::{Entry, Segment};
 
@@ -217,6 +217,9 @@ pub struct Store {
     /// Sequence number of the next record that goes into a batch.
     next_placed: Seq,
     pending: VecDeque<Pending>,
+    /// Where the headers of pending records are copied to.
+    headers: BytesMut,
+    mark_file: FileName,
     durable: Seq,
     /// The oldest segment as the last durable batch names it.
     durable_oldest: u64,
@@ -268,11 +271,12 @@ impl Store {
             }
         }
         let seq = Seq(self.next_placed.0 + self.pending.len() as u64);
+        self.headers.extend_from_slice(header);
         self.pending.push_back(Pending {
             kind,
             released: None,
-            header: Bytes::copy_from_slice(header),
-            body: body.to_vec(),
+            header: self.headers.split().freeze(),
+            body: Parts::new(body),
             body_len,
         });
         Ok(seq)

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::batch::create_segment;
 use super::error::StoreError;
@@ -12,6 +12,9 @@ use super::segment::Segment;
 use super::survey::{MarkFile, Survey, survey};
 use super::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Record, Seq, Store, StoreOptions};
 use crate::disk::{Disk, DiskOp, FileName};
+
+/// Bytes of headers that share one allocation.
+const HEADERS: usize = 4 << 10;
 
 pub(super) fn open(
     disk: &mut dyn Disk,
@@ -88,6 +91,8 @@ fn create(
         check: 0,
         next_placed: Seq(1),
         pending: VecDeque::new(),
+        headers: BytesMut::with_capacity(HEADERS),
+        mark_file: FileName::built(MARK_FILE),
         durable: Seq(0),
         durable_oldest: 1,
         in_flight: None,
@@ -160,6 +165,8 @@ fn resume(
         check: chain.check,
         next_placed: chain.seq,
         pending: VecDeque::new(),
+        headers: BytesMut::with_capacity(HEADERS),
+        mark_file: FileName::built(MARK_FILE),
         durable: Seq(chain.seq.0 - 1),
         durable_oldest: chain.oldest,
         in_flight: None,
