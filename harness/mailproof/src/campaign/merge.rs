@@ -235,12 +235,16 @@ fn gather(stores: &[PathBuf], whole: &Identity) -> Result<Gathered, StoreError> 
 fn differ(one: &Tried, other: &Tried, dir: &Path, other_dir: &Path) -> Option<Differs> {
     let same = one.verdict == other.verdict && one.root == other.root && one.marks == other.marks;
     // What was not the same twice within one store has been told already.
-    let known = one.root.is_none() && one.verdict == Verdict::Error;
+    let known =
+        one.root.is_none() && one.verdict == Verdict::Error && other.verdict == Verdict::Error;
+    if same || known {
+        return None;
+    }
     let came = |tried: &Tried| {
         let root = tried.root.as_deref().unwrap_or("none");
         format!("{} (history {root})", tried.verdict)
     };
-    (!same && !(known && other.verdict == Verdict::Error)).then(|| Differs {
+    Some(Differs {
         scenario: one.scenario,
         seed: one.seed,
         how: format!(

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::identity::Identity;
 use super::kept;
-use super::tally::{Reached, Tally};
+use super::tally::{Group, Reached, Tally};
 use super::{per_second, span, verdicts};
 use crate::console::{Paint, Style};
 use crate::exit_code::Exit;
@@ -116,6 +116,7 @@ impl Summary<'_> {
                 out.push(format!("    {:<32}  {}", scenario.id, verdicts(&sums)));
             }
         }
+        self.marks_text(&mut out, paint);
         self.missing_text(&mut out);
         self.groups_text(&mut out, paint);
         for differs in &tally.differs {
@@ -127,7 +128,6 @@ impl Summary<'_> {
                 differs.how
             ));
         }
-        self.marks_text(&mut out, paint);
         out.push(format!("  Histories      {}", tally.histories()));
         self.speed_text(&mut out);
         out.push(format!(
@@ -185,8 +185,16 @@ impl Summary<'_> {
         }
     }
 
+    /// What did not pass, the worst last.
+    fn sorted(&self) -> Vec<(&(usize, Verdict, String), &Group)> {
+        let mut groups: Vec<_> = self.tally.groups.iter().collect();
+        groups.sort_by_key(|((_, verdict, _), _)| *verdict);
+        groups
+    }
+
     fn groups_text(&self, out: &mut Vec<String>, paint: Paint) {
-        for ((scenario, verdict, kind), group) in self.tally.groups.iter().rev() {
+        // What is worst stands last, where it is seen.
+        for ((scenario, verdict, kind), group) in self.sorted() {
             let word = paint.paint(Style::of(*verdict), &verdict.to_string());
             let mut seeds: Vec<_> = group
                 .lowest
@@ -206,10 +214,14 @@ impl Summary<'_> {
             if matches!(verdict, Verdict::Fail | Verdict::Error) {
                 let (events, seed, _) = &group.fewest;
                 out.push(format!("        {}", group.reason));
+                let run = self.kept_dir.join(kept::FOLDER);
+                let run = run.join(kept::name(self.id(*scenario), *seed));
                 out.push(format!(
-                    "        fewest events: seed {seed} ({events}); {}",
-                    (self.reproduce)(*scenario, *seed)
+                    "        fewest events: seed {seed} ({events}), {}",
+                    quoted(&run.display().to_string())
                 ));
+                let repeat = (self.reproduce)(*scenario, *seed);
+                out.push(format!("        Repeat   {repeat}"));
             } else if group.reason != *kind {
                 out.push(format!("        for instance {}", group.reason));
             }
@@ -327,7 +339,7 @@ impl Summary<'_> {
     }
 
     fn groups(&self) -> Vec<GroupLine> {
-        let groups = self.tally.groups.iter().rev();
+        let groups = self.sorted().into_iter().rev();
         groups
             .map(|((scenario, verdict, kind), group)| GroupLine {
                 scenario: self.id(*scenario).to_owned(),
