@@ -42,10 +42,12 @@ pub fn transaction(plan: &Plan, msg: Msg, attempt: Attempt, rcpts: &[Rcpt]) -> T
     .content(attempt.into());
     Transaction {
         params: String::new(),
-        rcpts: rcpts
-            .iter()
-            .map(|r| Recipient::from(address(msg, *r)))
-            .collect(),
+        rcpts: if rcpts.iter().copied().eq(0..shape.rcpts) {
+            all.into_iter().map(Recipient::from).collect()
+        } else {
+            let some = rcpts.iter().map(|r| address(msg, *r));
+            some.map(Recipient::from).collect()
+        },
         content: Arc::from(content),
         from,
     }

@@ -40,13 +40,23 @@ pub fn shape(plan: &Plan, msg: Msg) -> Shape {
 /// Envelope address of a recipient.
 #[must_use]
 pub fn address(msg: Msg, rcpt: Rcpt) -> String {
-    format!("m{msg}r{rcpt}@mail.test")
+    let mut text = String::with_capacity(32);
+    text.push('m');
+    text.push_str(itoa::Buffer::new().format(msg));
+    text.push('r');
+    text.push_str(itoa::Buffer::new().format(rcpt));
+    text.push_str("@mail.test");
+    text
 }
 
 /// Reverse path of a message: each has its own, so that a DSN names it.
 #[must_use]
 pub fn sender(msg: Msg) -> String {
-    format!("s{msg}@client.test")
+    let mut text = String::with_capacity(32);
+    text.push('s');
+    text.push_str(itoa::Buffer::new().format(msg));
+    text.push_str("@client.test");
+    text
 }
 
 /// The message and recipient that an envelope address names; `None` for any

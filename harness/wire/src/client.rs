@@ -210,7 +210,11 @@ impl Client {
     /// Moves the bytes to send to the end of `out`. From then on they count as
     /// handed to the transport.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.out);
+        if out.is_empty() && !self.out.is_empty() {
+            std::mem::swap(out, &mut self.out);
+        } else {
+            out.extend_from_slice(&self.out);
+        }
         self.out.clear();
         if let Some(running) = &mut self.running
             && running.dot == Dot::Buffered
@@ -294,6 +298,7 @@ impl Client {
                 return self.send_quit();
             };
             let parameters = Parameters(&transaction.params);
+            self.out.reserve(256);
             self.out.extend_from_slice(b"MAIL FROM:<");
             self.out.extend_from_slice(transaction.from.as_bytes());
             parameters.close(&mut self.out);

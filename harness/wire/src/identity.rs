@@ -75,7 +75,7 @@ fn numbers_as_written(value: &[u8]) -> Option<(&str, u64, u32)> {
     let (message, rest) = digits(rest.strip_prefix(b" msg=")?)?;
     let (rcpts, rest) = digits(rest.strip_prefix(b" rcpts=")?)?;
     let whole = rest.first().is_none_or(u8::is_ascii_whitespace);
-    (whole && rcpts <= u64::from(u32::MAX)).then(|| (run, message, rcpts as u32))
+    (whole && rcpts <= u64::from(u32::MAX)).then_some((run, message, rcpts as u32))
 }
 
 /// The run's id at the start of `bytes`, and what follows it.
@@ -101,9 +101,21 @@ fn digits(bytes: &[u8]) -> Option<(u64, &[u8])> {
     (len > 0).then(|| (value, &bytes[len..]))
 }
 
-/// Whether a field counts for [`body_digest`].
-pub(crate) fn is_digested(field: Field<'_>) -> bool {
-    DIGESTED.iter().any(|name| field.is(name))
+/// The place among [`DIGESTED`] of a field that counts for [`body_digest`]; 0 is
+/// the identity header.
+pub(crate) fn digested(field: Field<'_>) -> Option<usize> {
+    // No two of them have the same length and the same first letter.
+    let first = field.name.first()?.to_ascii_lowercase();
+    let kind = match (field.name.len(), first) {
+        (11, b'x') => 0,
+        (10, b'm') => 1,
+        (4, b'd') => 2,
+        (4, b'f') => 3,
+        (2, b't') => 4,
+        (7, b's') => 5,
+        _ => return None,
+    };
+    field.is(DIGESTED[kind]).then_some(kind)
 }
 
 /// The attempt that our own Received line names, if `field` is that line for
@@ -199,7 +211,7 @@ fn digested_headers<'a>(
         }
         // A line that is no field says nothing.
         let Some(field) = fields.read() else { continue };
-        let Some(kind) = DIGESTED.iter().position(|name| field.is(name)) else {
+        let Some(kind) = digested(field) else {
             other(field);
             continue;
         };
@@ -361,6 +373,22 @@ mod tests {
         // A store's line endings.
         let unix = String::from_utf8(content).unwrap().replace("\r\n", "\n");
         assert_eq!(identify(unix.as_bytes()), Some(expected));
+    }
+
+    #[test]
+    fn every_digested_field_is_known_by_its_name() {
+        for (kind, name) in DIGESTED.iter().enumerate() {
+            for name in [(*name).to_owned(), name.to_uppercase(), name.to_lowercase()] {
+                let line = format!("{name}: x\r\n");
+                let field = Fields::new(line.as_bytes()).read().unwrap();
+                assert_eq!(digested(field), Some(kind), "{name}");
+            }
+            for name in [format!("{name}x"), name.replacen(&name[1..2], "_", 1)] {
+                let line = format!("{name}: x\r\n");
+                let field = Fields::new(line.as_bytes()).read().unwrap();
+                assert_eq!(digested(field), None, "{name}");
+            }
+        }
     }
 
     #[test]

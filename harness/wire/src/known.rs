@@ -13,9 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Digest;
 use crate::header::{Field, Fields, after_header};
-use crate::identity::{
-    IDENTITY_HEADER, attempt_of, body_digest, body_digest_with, identify, is_digested, numbers_of,
-};
+use crate::identity::{attempt_of, body_digest, body_digest_with, digested, identify, numbers_of};
 
 /// Messages kept; one takes the place of another that is this far away.
 const SLOTS: usize = 512;
@@ -165,7 +163,8 @@ impl Top {
                 // A line that is no field says nothing.
                 continue;
             };
-            if field.is(IDENTITY_HEADER) {
+            let kind = digested(field);
+            if kind == Some(0) {
                 let (of, message, rcpts) = numbers_of(field)?;
                 if of != run {
                     return None;
@@ -179,7 +178,7 @@ impl Top {
                     attempt,
                 });
             }
-            if is_digested(field) {
+            if kind.is_some() {
                 return None;
             }
             if field.is("Received") {
@@ -196,6 +195,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::identity::IDENTITY_HEADER;
     use crate::message::MessageSpec;
 
     fn ours(number: u64, attempt: u32) -> Vec<u8> {

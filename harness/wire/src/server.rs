@@ -214,7 +214,11 @@ impl Mailbox {
 
     /// Moves the bytes to send to the end of `out`.
     pub fn transmit(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.out);
+        if out.is_empty() && !self.out.is_empty() {
+            std::mem::swap(out, &mut self.out);
+        } else {
+            out.extend_from_slice(&self.out);
+        }
         self.out.clear();
     }
 
@@ -248,6 +252,7 @@ impl Mailbox {
     }
 
     fn say(&mut self, line: &str) {
+        self.out.reserve(128);
         self.out.extend_from_slice(line.as_bytes());
     }
 

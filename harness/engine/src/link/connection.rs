@@ -199,7 +199,7 @@ enum Then {
 impl LinkCore {
     /// Works off what waits on a connection as far as it may move, and keeps
     /// the connection unless it is over.
-    pub(super) fn go_on(&mut self, conn: Conn, mut c: Connection, out: &mut Vec<LinkOutput>) {
+    pub(super) fn go_on(&mut self, conn: Conn, mut c: Box<Connection>, out: &mut Vec<LinkOutput>) {
         while c.open && c.held.is_none() && !self.whole.stands() {
             if let Some(work) = c.rest.take() {
                 match self.work(conn, &mut c, work, out) {

@@ -151,7 +151,7 @@ pub struct LinkCore {
     context: Arc<LinkContext>,
     armed: Vec<Armed>,
     whole: Whole,
-    conns: BTreeMap<Conn, Connection>,
+    conns: BTreeMap<Conn, Box<Connection>>,
     points: Vec<observer::Point>,
     /// The phases that passed since they were last asked for, in their order,
     /// if anybody asks.
@@ -235,7 +235,7 @@ impl LinkCore {
             out.push(LinkOutput::Refuse { conn });
             return;
         }
-        let mut c = Connection::new();
+        let mut c = Box::new(Connection::new());
         if self.whole.stands() || self.whole.silent() {
             c.unanswered = true;
         } else {

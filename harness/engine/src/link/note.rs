@@ -12,13 +12,14 @@ use super::{LinkContext, LinkOutput};
 /// The digest as histories carry it: hex of its first 16 bytes.
 #[must_use]
 pub fn digest_text(digest: &mailproof_wire::Digest) -> String {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(32);
-    for byte in &digest[..16] {
-        text.push(char::from(HEX[usize::from(byte >> 4)]));
-        text.push(char::from(HEX[usize::from(byte & 15)]));
+    let hex = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(digest) {
+        pair[0] = hex(byte >> 4);
+        pair[1] = hex(byte & 15);
     }
-    text
+    // Hexadecimal digits only, so nothing is ever replaced.
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Writes down what a point is, where that is worth an event.

@@ -94,7 +94,7 @@ impl<W: Sink> SimWorld<W> {
 
     /// Waits for so long from now on.
     fn be_patient(&mut self, number: u16) {
-        let deadline = self.clock.now() + self.plan.time("patience");
+        let deadline = self.clock.now() + self.patience;
         let session = &mut self.sessions[usize::from(number)];
         session.deadline = deadline;
         if session.alarm.is_none() {

@@ -167,6 +167,8 @@ pub struct SimWorld<W: Sink> {
     plan: Arc<Plan>,
     context: Arc<LinkContext>,
     settings: Settings,
+    /// How long the sender waits for any one reply, in nanoseconds.
+    patience: u64,
     rng: Draws,
     clock: Clock<Coming>,
     writer: Writer<W>,
@@ -224,6 +226,7 @@ impl<W: Sink> SimWorld<W> {
             by_address: numbered()
                 .map(|(i, link)| (Virtual.link(link), i))
                 .collect(),
+            patience: plan.time("patience"),
             settings: Settings::draw(plan.seed),
             rng: Draws::new(plan.seed),
             clock: Clock::new(),

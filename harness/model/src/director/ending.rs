@@ -213,7 +213,7 @@ impl Director {
                     self.quiet
                 } else {
                     self.deadline
-                        .saturating_add(self.plan.time("patience"))
+                        .saturating_add(self.sender.patience)
                         .saturating_add(self.sender.lull())
                 };
                 self.sender.progress.max(self.anchor).saturating_add(stall)
@@ -232,7 +232,7 @@ impl Director {
             .max(self.sender.progress);
         if !self.sender.all_tried() {
             from = from
-                .saturating_add(self.plan.time("patience"))
+                .saturating_add(self.sender.patience)
                 .saturating_add(self.sender.lull());
         }
         from.saturating_add(self.deadline)

@@ -71,6 +71,8 @@ pub(super) struct Sender {
     kind: Kind,
     nodes: Vec<Party>,
     resend: u64,
+    /// How long a session waits for any one reply, in nanoseconds.
+    pub(super) patience: u64,
     /// Between two messages of a session.
     pace: u64,
     mail: Vec<Mail>,
@@ -132,6 +134,7 @@ impl Sender {
             kind: workload.sender,
             nodes,
             resend: plan.time("resend"),
+            patience: plan.time("patience"),
             pace: workload
                 .pace
                 .as_ref()

@@ -182,25 +182,20 @@ fn numbers(out: &mut Vec<u8>, values: &[u16]) {
     out.push(b']');
 }
 
-fn number(out: &mut Vec<u8>, mut value: u64) {
+fn number(out: &mut Vec<u8>, value: u64) {
     if value < 10 {
         out.push(b'0' + value as u8);
         return;
     }
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    while value > 0 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-    }
-    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A JSON string. Text without anything to escape, which is nearly all, is
 /// copied.
 fn string(out: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+    // Every byte is looked at, whatever was found before: many at once.
+    let escapes = |b: u8| (b < 0x20) | (b == b'"') | (b == b'\\');
+    if !text.bytes().fold(false, |found, b| found | escapes(b)) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');

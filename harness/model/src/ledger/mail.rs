@@ -13,16 +13,31 @@ impl Digest {
     /// From its text form; texts that differ give digests that differ.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        let hex = text.len() == 32 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        match u128::from_str_radix(text, 16) {
-            Ok(n) if hex => Self(n),
-            _ => {
-                let mut first = [0; 16];
-                first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
-                Self(u128::from_be_bytes(first))
-            }
-        }
+        Self(hex(text.as_bytes()).unwrap_or_else(|| {
+            let mut first = [0; 16];
+            first.copy_from_slice(&blake3::hash(text.as_bytes()).as_bytes()[..16]);
+            u128::from_be_bytes(first)
+        }))
     }
+}
+
+/// The number that 32 lower-case hexadecimal digits write.
+fn hex(text: &[u8]) -> Option<u128> {
+    let (high, low) = text.split_at_checked(16)?;
+    let half = |digits: &[u8]| {
+        digits.iter().try_fold(0_u64, |number, digit| {
+            let value = match digit {
+                b'0'..=b'9' => digit - b'0',
+                b'a'..=b'f' => digit - b'a' + 10,
+                _ => return None,
+            };
+            Some(number << 4 | u64::from(value))
+        })
+    };
+    if low.len() != 16 {
+        return None;
+    }
+    Some(u128::from(half(high)?) << 64 | u128::from(half(low)?))
 }
 
 /// A reply to the end of data as a link saw it.

@@ -91,6 +91,16 @@ pub struct Ledger {
     limit: u32,
 }
 
+/// Appends to a list that nearly always has one entry: room for one, not for
+/// the four that a vector begins with. A ledger holds several such lists a
+/// message.
+fn add<T>(list: &mut Vec<T>, entry: T) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+    list.push(entry);
+}
+
 impl Ledger {
     /// An empty ledger for a workload of so many messages.
     #[must_use]
@@ -262,14 +272,15 @@ impl Ledger {
                         mail.rcpts.clone_from(rcpts);
                     }
                     mail.silent |= silent;
-                    mail.tries.push(Try {
+                    let begun = Try {
                         attempt,
                         node,
                         begun: mark,
                         rcpts: rcpts.clone(),
                         hop: None,
                         outcome: None,
-                    });
+                    };
+                    add(&mut mail.tries, begun);
                 }
             }
             What::Outcome {
@@ -521,7 +532,7 @@ impl Ledger {
                     }
                 }
             } else {
-                mail.hops.push(hop);
+                add(&mut mail.hops, hop);
             }
         }
         if let Some(note) = broken {
@@ -546,7 +557,7 @@ impl Ledger {
                     .find(|h| h.link == link && h.conn == conn)
             };
             match hop {
-                Some(hop) => hop.answers.push(answer),
+                Some(hop) => add(&mut hop.answers, answer),
                 None => {
                     broken = Some(format!(
                         "{link} saw a reply to the end of message {msg}, but not the end itself"
@@ -586,7 +597,7 @@ impl Ledger {
             for s in strangers {
                 mail.strangers.push((mark, s.clone()));
             }
-            mail.copies.push(copy);
+            add(&mut mail.copies, copy);
         }
         if let Some(note) = broken {
             self.trouble(mark, note);
