@@ -132,7 +132,8 @@ EVENTS = {
     ),
     "gave-up": (record({"msg": U32}), "client"),
     "open": (record({"conn": U32}), "link"),
-    "refused": (record({}, {"note": text}), "link"),
+    "refused": (record({}, {"conn": U32, "note": text}), "link"),
+    "stalled": (record({"conn": U32, "from": party}), "link"),
     "shut": (
         record({"conn": U32, "how": one_of("fin", "reset", "silent")}, {"from": party}),
         "link",
@@ -376,6 +377,12 @@ def span(written, times):
     return total if 0 <= total < (2**64 - 1) // 2 else None
 
 
+def size(written):
+    """Bytes: `4 KiB`."""
+    digits = re.match(r"[0-9]+", written.strip()).group()
+    return int(digits) << {"B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[written.strip()[len(digits):].strip()]
+
+
 # --- the ledger (JUDGE.md §1) ----------------------------------------------------
 
 NODE_FAULTS = ("crash", "power-cut", "node-lost", "restart")
@@ -450,7 +457,7 @@ class Ledger:
         self.lives, self.pauses = {}, {}
         self.dropped, self.gone, self.was_gone = [], {}, []
         self.stores, self.listings = {}, {}
-        self.fired, self.removed = {}, {}
+        self.fired, self.removed, self.removals, self.stalled = {}, {}, {}, {}
         self.opaque, self.refused, self.shuts, self.held = set(), {}, {}, []
         self.asked, self.dots = {}, {}
         self.released, self.waited, self.measured = [], [], []
@@ -462,6 +469,13 @@ class Ledger:
 
     def skip(self, event, f):
         pass
+
+    def until(self, fault, fired):
+        """When a firing was taken back: the next removal on its link."""
+        for e in self.removals.get(fault, []):
+            if e.id > fired.id and e.f.get("link") == fired.f.get("link"):
+                return e
+        return None
 
     def mail(self, event):
         if event.f["msg"] >= self.limit:
@@ -518,6 +532,7 @@ class Ledger:
             self.fired.setdefault(f["fault"], []).append(event)
         elif f["stage"] == "removed":
             self.removed[f["fault"]] = event
+            self.removals.setdefault(f["fault"], []).append(event)
 
     def on_happening(self, event, f):
         self.happenings.setdefault(f["fault"], event)
@@ -547,6 +562,9 @@ class Ledger:
     # Links.
     def on_refused(self, event, f):
         self.refused.setdefault(event.link, []).append(event)
+
+    def on_stalled(self, event, f):
+        self.stalled.setdefault(event.link, []).append(event)
 
     def on_shut(self, event, f):
         self.shuts.setdefault(event.link, []).append(event)
@@ -697,6 +715,8 @@ def failure_of(kind, step):
     """What claims call a fault; None for what is none."""
     if kind in ("pause", "link"):
         return kind
+    if kind == "partition":
+        return "link"
     if kind not in NODE_FAULTS:
         return None
     if step.get("back", "same") != "same":
@@ -737,6 +757,15 @@ class Judge:
 
     def time(self, name):
         return self.times.get(name, 0)
+
+    def links(self):
+        """Every link of the cluster."""
+        transport = [n for n in self.nodes if n not in self.stores]
+        for n in transport:
+            yield "client->" + n
+            for to in transport + (self.stores or ["mb"]):
+                if to != n:
+                    yield f"{n}->{to}"
 
     # §2
     def codes(self, t, rcpt):
@@ -813,7 +842,7 @@ class Judge:
             return True
         act = self.steps[fault][1]["act"]
         act = act if type(act) is str else next(iter(act))
-        return act in ("hold", "blackhole", "delay", "refuse")
+        return act in ("hold", "blackhole", "mute", "delay", "throttle", "refuse")
 
     def outages_seen(self, seen, by):
         """Outages of a node as another sees them."""
@@ -827,7 +856,7 @@ class Judge:
                     if "node" in e.f or "link" not in e.f:
                         continue
                     if between(*ends(e.f["link"])) == between(seen, by):
-                        until = self.ledger.removed.get(fault)
+                        until = self.ledger.until(fault, e)
                         found.append(Outage(e.at, until.at if until else None, own=False))
             self.known_outages[key] = found
         return self.known_outages[key]
@@ -959,7 +988,7 @@ class Judge:
     def disturbances(self):
         """What can hold mail up or ends doing so."""
         l = self.ledger
-        found = [e for es in l.fired.values() for e in es] + list(l.removed.values())
+        found = [e for of in (l.fired, l.removals) for es in of.values() for e in es]
         found += [
             life["ready"]
             for lives in l.lives.values()
@@ -1176,6 +1205,8 @@ class Judge:
             fired = l.fired.get(n, [])
             if kind in NODE_FAULTS and step.get("back") == "never":
                 never |= {e.f["node"] for e in fired if "node" in e.f}
+            if kind == "partition" and any(not l.until(n, e) for e in fired):
+                return False
             if kind == "link" and fired and n not in l.removed:
                 if "for" in step or self.lasts(n):
                     return False
@@ -1220,8 +1251,10 @@ class Judge:
                     if not pause:
                         continue
                     incident.seen, incident.back = pause
-                elif node or self.lasts(n):
+                elif node:
                     incident.back = l.removed.get(n)
+                elif self.lasts(n):
+                    incident.back = l.until(n, e)
                 else:
                     incident.back = e
                 if incident.place:
@@ -1586,6 +1619,9 @@ class Evidence:
             right = e and e.f["number"] == at["event"]
             if not right or e.id > first.id or e.at != first.at:
                 self.lack(f"fault {n} did not come right after its happening")
+        if kind == "partition":
+            self.partition(n, step, fired)
+            return
         if kind == "link":
             if "link" not in first.f:
                 self.lack(f"fault {n} names no link")
@@ -1608,6 +1644,109 @@ class Evidence:
             self.node_effect(n, kind, step, first, node)
         if not self.under_way(node, first):
             self.lack(f"in-flight during fault {n}")
+
+    # Partitions.
+    def partition(self, n, step, fired):
+        l, sides = self.l, step["sides"]
+        cuts = [
+            (e.f["link"], e.id, u.id if u else self.after_all())
+            for e in fired
+            if "link" in e.f
+            for u in (l.until(n, e) or l.end,)
+        ]
+        for side in sides[:1] if step.get("one-way") else sides:
+            if not any(
+                since < e.id < until and e.f["from"] in side
+                for name, since, until in cuts
+                for e in l.stalled.get(name, [])
+            ):
+                self.lack(f"fault-effect of fault {n}: nothing from {side} stood still")
+        if not any(self.felt(*cut, cuts) for cut in cuts):
+            self.lack(f"fault-effect of fault {n}: nobody felt it")
+        if "for" in step and not self.crosses_again(n, fired, cuts):
+            self.lack(f"fault-effect of fault {n}: nothing crossed after it")
+        if not self.near_the_cut(sides, fired[0]):
+            self.lack(f"in-flight during fault {n}")
+
+    def after_all(self):
+        return len(self.j.events)
+
+    def felt(self, name, since, until, cuts):
+        l = self.l
+        for e in l.refused.get(name, []):
+            stood = any(
+                s.f["conn"] == e.f.get("conn") and s.id < e.id for s in l.stalled.get(name, [])
+            )
+            if since < e.id < until and stood:
+                return True
+        source, to = ends(name)
+        for mail in l.mails.values() if source == "client" else ():
+            for t in mail.tries:
+                if t.f["node"] != to or not t.outcome or not since < t.outcome.id < until:
+                    continue
+                o = t.outcome.f
+                if not all(c // 100 in (4, 5) for c in o["rcpts"]) and not any(o["end"]):
+                    return True
+
+        def met(h):
+            return any(
+                c[0] == name and h.dot.id < c[2] and h.answers[0].id > c[1] for c in cuts
+            )
+
+        answered = [h for h in l.dots.get(name, []) if h.answers]
+        normal = [h.answers[0].at - h.dot.at for h in answered if not met(h)]
+        return bool(normal) and any(
+            h.dot.id < since
+            and h.answers[0].id > until
+            and h.answers[0].at - h.dot.at > max(normal)
+            for h in answered
+        )
+
+    def crosses_again(self, n, fired, cuts):
+        l = self.l
+        if any(not l.until(n, e) for e in fired):
+            return False
+        last = l.removed[n].id
+        links = {name for name, _, _ in cuts}
+        return any(
+            e.link in links and e.id > last and e.name in ("open", "reply", "verb")
+            for e in self.j.events
+        )
+
+    def near_the_cut(self, sides, first):
+        l = self.l
+
+        def crosses(name):
+            where = [next((k for k in (0, 1) if p in sides[k]), None) for p in ends(name)]
+            return None not in where and where[0] != where[1]
+
+        near = {p for name in self.j.links() if crosses(name) for p in ends(name) if is_node(p)}
+        for msg, mail in l.mails.items():
+            done = self.complete.get(msg)
+            hops = [t.hop for t in mail.tries if t.hop] + mail.hops
+            for h in hops:
+                here = any(p in near for p in ends(h.link))
+                if h.dot.id < first.id and here and (done is None or done > first.id):
+                    return True
+            for t in mail.tries:
+                open_then = not t.outcome or t.outcome.id > first.id
+                if t.begun.id < first.id and open_then and t.f["node"] in near:
+                    return True
+        return False
+
+    def throttled(self, name, rate, first):
+        """A transaction after the fault was as slow as the rate makes it."""
+        least = size(self.j.scenario["workload"].get("size", "1 KiB..4 KiB").split("..")[0])
+        least = least * 500_000_000 // size(rate.removesuffix("/s"))
+        took = [
+            (h.dot.id, h.answers[0].id, h.answers[0].at - h.dot.at)
+            for h in self.l.dots.get(name, [])
+            if h.answers
+        ]
+        before = max((ns for _, reply, ns in took if reply < first.id), default=0)
+        return any(
+            dot > first.id and ns >= least and ns >= 2 * before for dot, _, ns in took
+        )
 
     def in_run(self, event):
         """Not of the time when the run is taken down."""
@@ -1653,6 +1792,8 @@ class Evidence:
                 if h.dot.id > first.id
                 for a in h.answers
             )
+        if type(act) is dict and "throttle" in act:
+            return self.throttled(name, act["throttle"], first)
         source, to = ends(name)
         if source == "client":
             for mail in l.mails.values():
@@ -1842,11 +1983,25 @@ class Evidence:
 
     def window_takeover(self):
         broken = [e for es in self.l.fired.values() for e in es if "node" in e.f]
+        cuts = [
+            e
+            for n, es in self.l.fired.items()
+            if n < len(self.j.steps)
+            and self.j.steps[n][0] in ("link", "partition")
+            and self.j.lasts(n)
+            for e in es
+            if "link" in e.f
+        ]
         for mail in self.l.mails.values():
             nodes = {t.f["node"] for t, _ in self.accepting(mail)}
             for source, event in self.handed(mail):
                 if source not in nodes and any(
                     e.f["node"] in nodes and e.id < event.id for e in broken
+                ):
+                    return True
+                if source not in nodes and any(
+                    e.id < event.id and source in ends(e.f["link"]) and nodes & set(ends(e.f["link"]))
+                    for e in cuts
                 ):
                     return True
         return False

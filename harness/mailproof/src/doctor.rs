@@ -3,7 +3,7 @@
 use mailproof_model::order::{Act, Order, World};
 use mailproof_model::party::{Link, Party};
 use mailproof_model::plan::Plan;
-use mailproof_model::scenario::{DiskPoint, LinkAct, OpKind, Point, Span};
+use mailproof_model::scenario::{DiskPoint, LinkAct, OpKind, Point, Rate, Span, Toward};
 
 use crate::cli::{DoctorArgs, Engine, Format};
 use crate::console::Style;
@@ -109,7 +109,9 @@ fn faults(world: &dyn World) -> Vec<Ability> {
         ("link reset", on_link(LinkAct::Reset)),
         ("link half-close", on_link(LinkAct::HalfClose)),
         ("link blackhole", on_link(LinkAct::Blackhole)),
+        ("link mute", on_link(LinkAct::Mute(Toward::Client))),
         ("link delay", on_link(delay)),
+        ("link throttle", on_link(LinkAct::Throttle(Rate::new(1024)))),
         ("hold at a phase", at("dot", LinkAct::Hold)),
         ("lose a reply", at("end-reply", LinkAct::LoseReply)),
         ("cut at byte k", at("dot", LinkAct::CutAt(1))),

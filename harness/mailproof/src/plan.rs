@@ -2,7 +2,9 @@
 
 use mailproof_model::plan::Plan;
 use mailproof_model::planning::Refusal;
-use mailproof_model::scenario::{Back, LinkAct, LinkFault, NodeFault, Step, Until};
+use mailproof_model::scenario::{
+    Back, LinkAct, LinkFault, NodeFault, Partition, Step, Toward, Until,
+};
 
 use crate::cli::{Format, PlanArgs};
 use crate::context::Context;
@@ -110,6 +112,7 @@ fn step_words(step: &Step) -> String {
             pause.at, pause.node, pause.lasts
         ),
         Step::Link(fault) => link_fault(fault),
+        Step::Partition(partition) => cut(partition),
         Step::Wait(wait) => {
             let until = match wait.until {
                 Until::Takeover => "another node delivers what a broken one accepted",
@@ -136,6 +139,29 @@ fn node_fault(what: &str, fault: &NodeFault) -> String {
     format!("at {}, {what} {}; {back}", fault.at, fault.node)
 }
 
+fn cut(partition: &Partition) -> String {
+    let side = |n: usize| {
+        let names = partition.sides.get(n).into_iter().flatten();
+        names
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let what = if partition.one_way {
+        format!("lose what {} send to {}", side(0), side(1))
+    } else {
+        format!("cut {} from {}, both ways", side(0), side(1))
+    };
+    let flap = partition.flap.as_ref().map_or(String::new(), |span| {
+        format!(", healing and cutting again every {span}")
+    });
+    let lasts = partition
+        .lasts
+        .as_ref()
+        .map_or(", for good".to_owned(), |span| format!(", for {span}"));
+    format!("at {}, {what}{flap}{lasts}", partition.at)
+}
+
 fn link_fault(fault: &LinkFault) -> String {
     let act = match &fault.act {
         LinkAct::Hold => "hold it there".to_owned(),
@@ -145,6 +171,9 @@ fn link_fault(fault: &LinkFault) -> String {
         LinkAct::CutAt(k) => format!("pass on {k} bytes, then reset both legs"),
         LinkAct::Blackhole => "carry nothing any more".to_owned(),
         LinkAct::Delay(span) => format!("delay every byte by {span}"),
+        LinkAct::Mute(Toward::Server) => "carry nothing to the server any more".to_owned(),
+        LinkAct::Mute(Toward::Client) => "carry nothing to the client any more".to_owned(),
+        LinkAct::Throttle(rate) => format!("carry {rate} on each connection and direction"),
         LinkAct::Refuse => "refuse new connections".to_owned(),
         LinkAct::Answer(reply) => format!("answer `{reply}` in the server's place"),
     };

@@ -31,7 +31,7 @@ impl Step {
                 Failure::NodeLost
             }
             Self::Pause(_) => Failure::Pause,
-            Self::Link(_) => Failure::Link,
+            Self::Link(_) | Self::Partition(_) => Failure::Link,
             Self::Wait(_) => return None,
         })
     }
@@ -147,7 +147,7 @@ fn repair(step: &Step) -> Repair {
             Back::Empty => Repair::BackAndDrained,
             Back::Never => Repair::Never,
         },
-        Step::Pause(_) | Step::Link(_) | Step::Wait(_) => Repair::Back,
+        Step::Pause(_) | Step::Link(_) | Step::Partition(_) | Step::Wait(_) => Repair::Back,
     }
 }
 
@@ -158,7 +158,7 @@ fn node(step: &Step) -> Option<Pick> {
         | Step::NodeLost(NodeFault { node, .. })
         | Step::Restart(NodeFault { node, .. }) => Some(*node),
         Step::Pause(p) => Some(p.node),
-        Step::Link(_) | Step::Wait(_) => None,
+        Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }
 

@@ -216,6 +216,9 @@ pub enum What {
     },
     /// A dial through the link was refused or failed (link).
     Refused {
+        /// Which connection it would have become; not told by a probe.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        conn: Option<Conn>,
         /// Why, in words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
@@ -284,6 +287,15 @@ pub enum What {
         conn: Conn,
         /// Why.
         note: String,
+    },
+    /// A cut keeps something here that this party has sent on the connection,
+    /// or its dial or the answer to one: the first of each direction in each
+    /// cut (link).
+    Stalled {
+        /// Which connection.
+        conn: Conn,
+        /// Who sent it.
+        from: Party,
     },
     /// The link stands still at the point that a fault named (link).
     Held {
@@ -529,6 +541,7 @@ impl What {
             | Self::Reply { .. }
             | Self::Verb { .. }
             | Self::Opaque { .. }
+            | Self::Stalled { .. }
             | Self::Held { .. }
             | Self::Released { .. } => matches!(by, Witness::Link(_)),
             Self::Taken { .. } | Self::Dsn { .. } | Self::Phantom { .. } => by == Witness::Mailbox,

@@ -31,7 +31,9 @@ pub fn offers_act(act: &LinkAct) -> Result<(), Unavailable> {
     match act {
         LinkAct::Refuse
         | LinkAct::Blackhole
+        | LinkAct::Mute(_)
         | LinkAct::Delay(_)
+        | LinkAct::Throttle(_)
         | LinkAct::Reset
         | LinkAct::HalfClose => Ok(()),
         LinkAct::Hold | LinkAct::LoseReply | LinkAct::CutAt(_) | LinkAct::Answer(_) => Err(no(
@@ -93,6 +95,8 @@ pub(super) fn act_text(act: &LinkAct) -> String {
         LinkAct::CutAt(k) => format!("cut after {k} bytes"),
         LinkAct::Blackhole => "blackhole".to_owned(),
         LinkAct::Delay(span) => format!("delay by {span}"),
+        LinkAct::Mute(toward) => format!("mute {toward}"),
+        LinkAct::Throttle(rate) => format!("throttle to {rate}"),
         LinkAct::Refuse => "refuse".to_owned(),
         LinkAct::Answer(reply) => format!("answer `{reply}`"),
     }

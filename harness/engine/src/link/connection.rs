@@ -11,11 +11,14 @@ use mailproof_wire::observer::{Answers, Digests, Point, Progress, Seen};
 use mailproof_wire::{Observer, ObserverOptions, Phase, Verb};
 
 use super::act::{act_text, parse_reply};
-use super::{LinkCore, LinkOutput, Queue, Side, note};
+use super::{LinkCore, LinkOutput, Pace, Queue, Side, Whole, note};
 
 /// Bytes of content that are kept to recognise a message. Our header stands
 /// within it unless relays put more than this on top.
 const HEAD: usize = 16 * 1024;
+
+/// Into how many pieces a throttled leg cuts what it carries in a second.
+const PIECES_A_SECOND: u64 = 20;
 
 /// Something that came from one end.
 #[derive(Clone, Debug)]
@@ -61,8 +64,11 @@ pub(super) struct Connection {
     observer: Observer,
     /// The hold that it stands at.
     pub(super) held: Option<Fault>,
-    /// What is left of the bytes that it stopped in.
-    pub(super) rest: Option<Work>,
+    /// What is left of the bytes that it stopped in, by the side they come
+    /// from.
+    rest: [Option<Work>; 2],
+    /// Whether it was told that what this side sends stands at a cut.
+    stalled: [bool; 2],
     queue: Queue,
     /// Bytes in the queue, by the side they come from.
     pub(super) queued: [usize; 2],
@@ -96,7 +102,8 @@ impl Connection {
                 body_digest: Digests::BeyondHead,
             }),
             held: None,
-            rest: None,
+            rest: [None, None],
+            stalled: [false; 2],
             queue: VecDeque::new(),
             queued: [0; 2],
             closed: [false; 2],
@@ -117,7 +124,7 @@ impl Connection {
     pub(super) fn flows(&self) -> bool {
         self.open
             && self.held.is_none()
-            && self.rest.is_none()
+            && self.rest.iter().all(Option::is_none)
             && self.queue.is_empty()
             && self.answers.is_empty()
             && self.tail.is_empty()
@@ -150,18 +157,52 @@ impl Connection {
         &self,
         conn: Conn,
         to: Side,
-        bytes: Bytes,
-        delay: u64,
+        mut bytes: Bytes,
+        pace: Pace,
         out: &mut Vec<LinkOutput>,
     ) {
-        if !bytes.is_empty() && !self.deaf[to.index()] {
+        if self.deaf[to.index()] {
+            return;
+        }
+        let Pace { delay, rate } = pace;
+        // A slow leg delivers bit by bit, so that who reads sees it moving.
+        let most = usize::try_from(rate / PIECES_A_SECOND).unwrap_or(usize::MAX);
+        while rate > 0 && bytes.len() > most.max(1) {
+            let bytes = bytes.split_to(most.max(1));
             out.push(LinkOutput::Pass {
                 conn,
                 to,
                 bytes,
                 delay,
+                rate,
             });
         }
+        if !bytes.is_empty() {
+            out.push(LinkOutput::Pass {
+                conn,
+                to,
+                bytes,
+                delay,
+                rate,
+            });
+        }
+    }
+
+    /// Starts with a phase that the link tells.
+    pub(super) fn begin(&mut self, phase: Phase) {
+        self.rest[Side::Client.index()] = Some(Work::at(phase));
+    }
+
+    /// Forgets which sides were told that they stand, where they no longer do.
+    pub(super) fn resumed(&mut self, whole: &Whole) {
+        for side in [Side::Client, Side::Server] {
+            self.stalled[side.index()] &= whole.keeps(side);
+        }
+    }
+
+    /// Whether something that this side sent waits here.
+    fn waits(&self, side: Side) -> bool {
+        self.rest[side.index()].is_some() || self.queue.iter().any(|(from, _)| *from == side)
     }
 
     pub(super) fn enqueue(&mut self, from: Side, item: Item) {
@@ -200,21 +241,31 @@ impl LinkCore {
     /// Works off what waits on a connection as far as it may move, and keeps
     /// the connection unless it is over.
     pub(super) fn go_on(&mut self, conn: Conn, mut c: Box<Connection>, out: &mut Vec<LinkOutput>) {
+        if c.open && c.held.is_none() && !self.whole.keeps(Side::Server) {
+            self.our_answers(conn, &mut c, out);
+        }
         while c.open && c.held.is_none() && !self.whole.stands() {
-            if let Some(work) = c.rest.take() {
+            let free = |side: Side| !self.whole.keeps(side);
+            let rest = [Side::Client, Side::Server]
+                .into_iter()
+                .filter(|side| free(*side))
+                .find_map(|side| c.rest[side.index()].take());
+            if let Some(work) = rest {
                 match self.work(conn, &mut c, work, out) {
-                    Then::GoOn => continue,
-                    Then::Stand => break,
+                    // It may also stand held now, or its direction does.
+                    Then::GoOn | Then::Stand => continue,
                     Then::Gone => return,
                 }
             }
-            let Some((from, item)) = c.queue.pop_front() else {
+            // A direction that is cut does not keep the other one back.
+            let next = c.queue.iter().position(|(from, _)| free(*from));
+            let Some((from, item)) = next.and_then(|at| c.queue.remove(at)) else {
                 break;
             };
             match item {
                 Item::Bytes(data) => {
                     c.queued[from.index()] = c.queued[from.index()].saturating_sub(data.len());
-                    c.rest = self.read(&mut c, from, data);
+                    c.rest[from.index()] = self.read(&mut c, from, data);
                 }
                 Item::Close(how) => {
                     if !self.close(conn, &mut c, from, how, out) {
@@ -223,7 +274,23 @@ impl LinkCore {
                 }
             }
         }
+        if c.open && c.held.is_none() {
+            for side in [Side::Client, Side::Server] {
+                if self.whole.keeps(side) && c.waits(side) && !c.stalled[side.index()] {
+                    c.stalled[side.index()] = true;
+                    let from = self.party(side);
+                    self.record(What::Stalled { conn, from }, out);
+                }
+            }
+        }
         self.conns.insert(conn, c);
+    }
+
+    fn party(&self, side: Side) -> Party {
+        match side {
+            Side::Client => self.link.from,
+            Side::Server => self.link.to,
+        }
     }
 
     /// Shows bytes to the observer: as much at once as is safe. Where a reply
@@ -288,7 +355,8 @@ impl LinkCore {
                     match self.fire(conn, c, &mut work, phase, armed, (end, end), out) {
                         Then::GoOn => {}
                         Then::Stand => {
-                            c.rest = Some(work);
+                            let from = work.from.index();
+                            c.rest[from] = Some(work);
                             return Then::Stand;
                         }
                         Then::Gone => return Then::Gone,
@@ -314,7 +382,8 @@ impl LinkCore {
                     match self.fire(conn, c, &mut work, phase, armed, (start, end), out) {
                         Then::GoOn => {}
                         Then::Stand => {
-                            c.rest = Some(work);
+                            let from = work.from.index();
+                            c.rest[from] = Some(work);
                             return Then::Stand;
                         }
                         Then::Gone => return Then::Gone,
@@ -340,7 +409,7 @@ impl LinkCore {
         if end > work.passed {
             let bytes = work.data.slice(work.passed..end);
             work.passed = end;
-            c.pass(conn, work.from.other(), bytes, self.whole.delay(), out);
+            c.pass(conn, work.from.other(), bytes, self.whole.pace(), out);
         }
     }
 
@@ -425,13 +494,20 @@ impl LinkCore {
                     self.whole.delay.push((fault, delay));
                 }
             }
+            LinkAct::Mute(toward) => {
+                self.whole.mute[super::side(toward).index()].push(fault);
+                return Then::Stand;
+            }
+            LinkAct::Throttle(rate) => {
+                self.whole.throttle.push((fault, rate.bytes_per_second()));
+            }
             LinkAct::Refuse => self.whole.refuse.push(fault),
             LinkAct::Answer(text) => {
                 let reply = Bytes::from(parse_reply(&text).unwrap_or_default());
                 work.passed = end;
                 work.phase = None;
                 if phase.from_server() {
-                    c.pass(conn, Side::Client, reply, delay, out);
+                    c.pass(conn, Side::Client, reply, self.whole.pace(), out);
                 } else {
                     // The command was counted as owed a reply; it gets ours.
                     c.due = c.due.saturating_sub(1);
@@ -452,6 +528,9 @@ impl LinkCore {
     /// Sends replies of our own whose turn it is; the observer takes them for
     /// the server's, which is what the client does.
     fn our_answers(&mut self, conn: Conn, c: &mut Connection, out: &mut Vec<LinkOutput>) {
+        if self.whole.keeps(Side::Server) {
+            return;
+        }
         while let Some((0, reply)) = c.answers.front().cloned() {
             c.answers.pop_front();
             let mut points = Vec::new();
@@ -459,7 +538,7 @@ impl LinkCore {
             for point in points {
                 note::point(self.link, &self.context, conn, c, &point, out);
             }
-            c.pass(conn, Side::Client, reply, self.whole.delay(), out);
+            c.pass(conn, Side::Client, reply, self.whole.pace(), out);
         }
     }
 
@@ -475,14 +554,11 @@ impl LinkCore {
         if c.closed[from.index()] {
             return true;
         }
-        let party = match from {
-            Side::Client => self.link.from,
-            Side::Server => self.link.to,
-        };
+        let party = self.party(from);
         let delay = self.whole.delay();
         if from == Side::Client && !c.tail.is_empty() {
             let tail = c.tail.split().freeze();
-            c.pass(conn, Side::Server, tail, delay, out);
+            c.pass(conn, Side::Server, tail, self.whole.pace(), out);
         }
         c.closed[from.index()] = true;
         let to = from.other();
@@ -514,7 +590,7 @@ impl LinkCore {
     /// Resets both legs.
     pub(super) fn cut(&mut self, conn: Conn, c: &mut Connection, out: &mut Vec<LinkOutput>) {
         if !c.open {
-            self.record(super::refused("the link was reset"), out);
+            self.record(super::refused("the link was reset", Some(conn)), out);
             out.push(LinkOutput::Refuse { conn });
             return;
         }

@@ -30,13 +30,13 @@ use bytes::Bytes;
 use mailproof_model::event::{Conn, Fault, Shut, Stage, What};
 use mailproof_model::order::WorldError;
 use mailproof_model::party::{Link, Party, Witness};
-use mailproof_model::scenario::{LinkAct, Point, Times};
+use mailproof_model::scenario::{LinkAct, Point, Times, Toward};
 use mailproof_wire::observer;
 use mailproof_wire::{Known, Phase};
 
 use act::{Armed, act_text};
 pub use act::{offers_act, offers_point};
-use connection::{Connection, Item, Work};
+use connection::{Connection, Item};
 pub use note::digest_text;
 
 /// Most bytes that a standing connection keeps for each direction before
@@ -98,6 +98,9 @@ pub enum LinkOutput {
         bytes: Bytes,
         /// Not before so many nanoseconds from now; the order on a leg stays.
         delay: u64,
+        /// Bytes a second that this leg may carry; 0: as many as come. The
+        /// last byte leaves when all before it have had their time.
+        rate: u64,
     },
     /// Close one direction in order (FIN), after everything passed before.
     Finish {
@@ -158,12 +161,25 @@ pub struct LinkCore {
     passages: Option<Vec<Phase>>,
 }
 
+/// How fast bytes go on.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Nanoseconds later.
+    delay: u64,
+    /// Bytes a second; 0: no bound.
+    rate: u64,
+}
+
 /// What is in force for every connection of the link.
 #[derive(Debug, Default)]
 struct Whole {
     refuse: Vec<Fault>,
     blackhole: Vec<Fault>,
     delay: Vec<(Fault, u64)>,
+    /// Bytes a second, at least 1.
+    throttle: Vec<(Fault, u64)>,
+    /// Directions that stand still, by the side they lead to.
+    mute: [Vec<Fault>; 2],
     /// Whether the ends are cut off from everything: (from, to).
     silent: [bool; 2],
 }
@@ -171,6 +187,23 @@ struct Whole {
 impl Whole {
     fn stands(&self) -> bool {
         !self.blackhole.is_empty()
+    }
+
+    /// Whether nothing that comes from this end goes on.
+    fn keeps(&self, from: Side) -> bool {
+        self.stands() || !self.mute[from.other().index()].is_empty()
+    }
+
+    /// Whether no dial can be answered: that takes both directions.
+    fn cut(&self) -> bool {
+        self.keeps(Side::Client) || self.keeps(Side::Server)
+    }
+
+    fn pace(&self) -> Pace {
+        Pace {
+            delay: self.delay(),
+            rate: self.throttle.iter().map(|(_, r)| *r).min().unwrap_or(0),
+        }
     }
 
     fn silent(&self) -> bool {
@@ -231,13 +264,14 @@ impl LinkCore {
     /// `Refuse`, or nothing as long as the link is silent.
     pub fn dialled(&mut self, conn: Conn, out: &mut Vec<LinkOutput>) {
         if !self.whole.refuse.is_empty() {
-            self.record(refused("the link refuses"), out);
+            self.record(refused("the link refuses", Some(conn)), out);
             out.push(LinkOutput::Refuse { conn });
             return;
         }
         let mut c = Box::new(Connection::new());
-        if self.whole.stands() || self.whole.silent() {
+        if self.whole.cut() || self.whole.silent() {
             c.unanswered = true;
+            self.dial_stalls(conn, out);
         } else {
             out.push(LinkOutput::Dial { conn });
         }
@@ -249,22 +283,35 @@ impl LinkCore {
         let Some(mut c) = self.conns.remove(&conn) else {
             return;
         };
-        if self.whole.silent() {
+        if c.open {
+            self.conns.insert(conn, c);
+            return;
+        }
+        if self.whole.cut() || self.whole.silent() {
             c.unanswered = true;
             self.conns.insert(conn, c);
+            self.dial_stalls(conn, out);
             return;
         }
         c.open = true;
         self.record(What::Open { conn }, out);
         // Both ends exist and nothing has passed.
-        c.rest = Some(Work::at(Phase::Connect));
+        c.begin(Phase::Connect);
         self.go_on(conn, c, out);
     }
 
     /// The server could not be dialled.
     pub fn unreachable(&mut self, conn: Conn, note: &str, out: &mut Vec<LinkOutput>) {
+        if self.whole.cut()
+            && let Some(c) = self.conns.get_mut(&conn)
+        {
+            // Nor does this answer come through.
+            c.unanswered = true;
+            self.dial_stalls(conn, out);
+            return;
+        }
         if self.conns.remove(&conn).is_some() {
-            self.record(refused(note), out);
+            self.record(refused(note, Some(conn)), out);
             out.push(LinkOutput::Refuse { conn });
         }
     }
@@ -274,11 +321,11 @@ impl LinkCore {
         let Some(c) = self.conns.get_mut(&conn) else {
             return;
         };
-        if self.armed.is_empty() && !self.whole.stands() && c.flows() {
+        if self.armed.is_empty() && !self.whole.keeps(from) && c.flows() {
             // Nothing can stop these bytes: note what they are, pass them.
             self.points.clear();
             c.observe(from, &data, &mut self.points);
-            let delay = self.whole.delay();
+            let pace = self.whole.pace();
             for point in self.points.drain(..) {
                 c.count(&point);
                 note::point(self.link, &self.context, conn, c, &point, out);
@@ -287,7 +334,7 @@ impl LinkCore {
                     passages.extend(phase.passed());
                 }
             }
-            c.pass(conn, from.other(), data, delay, out);
+            c.pass(conn, from.other(), data, pace, out);
             return;
         }
         self.slowly(conn, from, Item::Bytes(data), out);
@@ -308,7 +355,7 @@ impl LinkCore {
                     "the client gave up the dial"
                 };
                 self.conns.remove(&conn);
-                self.record(refused(note), out);
+                self.record(refused(note, Some(conn)), out);
                 out.push(LinkOutput::Forget { conn });
             }
             return;
@@ -386,6 +433,10 @@ impl LinkCore {
             self.whole.refuse.retain(|f| *f != fault);
             self.whole.blackhole.retain(|f| *f != fault);
             self.whole.delay.retain(|(f, _)| *f != fault);
+            self.whole.throttle.retain(|(f, _)| *f != fault);
+            for mute in &mut self.whole.mute {
+                mute.retain(|f| *f != fault);
+            }
         }
         self.receipt(fault, Stage::Removed, act_text(act), None, out);
         self.resume_all(out);
@@ -461,6 +512,10 @@ impl LinkCore {
         match act {
             LinkAct::Refuse => self.whole.refuse.push(fault),
             LinkAct::Blackhole => self.whole.blackhole.push(fault),
+            LinkAct::Mute(toward) => self.whole.mute[side(*toward).index()].push(fault),
+            LinkAct::Throttle(rate) => {
+                self.whole.throttle.push((fault, rate.bytes_per_second()));
+            }
             LinkAct::Delay(span) => {
                 let delay = span
                     .resolve(&self.context.times)
@@ -494,8 +549,9 @@ impl LinkCore {
             let Some(mut c) = self.conns.remove(&conn) else {
                 continue;
             };
+            c.resumed(&self.whole);
             if !c.open {
-                if std::mem::take(&mut c.unanswered) {
+                if !self.whole.cut() && std::mem::take(&mut c.unanswered) {
                     out.push(LinkOutput::Dial { conn });
                 }
                 self.conns.insert(conn, c);
@@ -505,7 +561,26 @@ impl LinkCore {
         }
     }
 
+    /// Whether a dial cannot be answered: nothing is carried, or not both
+    /// ways.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.whole.cut()
+    }
+
     // --- records ---------------------------------------------------------------
+
+    /// A cut keeps a dial, or its answer, from going on.
+    fn dial_stalls(&self, conn: Conn, out: &mut Vec<LinkOutput>) {
+        let from = if self.whole.keeps(Side::Client) {
+            self.link.from
+        } else if self.whole.keeps(Side::Server) {
+            self.link.to
+        } else {
+            return;
+        };
+        self.record(What::Stalled { conn, from }, out);
+    }
 
     fn record(&self, what: What, out: &mut Vec<LinkOutput>) {
         let by = Witness::Link(self.link);
@@ -534,9 +609,18 @@ impl LinkCore {
     }
 }
 
-fn refused(note: &str) -> What {
+fn refused(note: &str, conn: Option<Conn>) -> What {
     What::Refused {
+        conn,
         note: Some(note.to_owned()),
+    }
+}
+
+/// The end that a direction leads to.
+fn side(toward: Toward) -> Side {
+    match toward {
+        Toward::Server => Side::Server,
+        Toward::Client => Side::Client,
     }
 }
 

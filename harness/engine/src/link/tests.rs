@@ -441,7 +441,18 @@ fn a_blackhole_carries_nothing_until_it_is_mended() {
     b.core.closed(3, Side::Client, Shut::Reset, &mut b.out);
     b.settle();
     assert!(b.client.is_empty());
-    assert_eq!(b.seen(), ["open", "fault stage=fired", "refused", "Forget"]);
+    assert_eq!(
+        b.seen(),
+        [
+            "open",
+            "fault stage=fired",
+            "stalled from=n2",
+            "stalled from=n1",
+            "stalled from=n1",
+            "refused",
+            "Forget"
+        ]
+    );
     b.core.mend(7, &LinkAct::Blackhole, false, &mut b.out);
     b.settle();
     assert_eq!(b.client, b"220 n2\r\n");
@@ -536,4 +547,130 @@ fn what_makes_no_sense_is_refused_with_a_reason() {
     assert!(offers_act(&LinkAct::CutAt(3)).is_err());
     assert!(offers_act(&LinkAct::Hold).is_err());
     assert!(offers_act(&LinkAct::Reset).is_ok());
+}
+
+#[test]
+fn a_mute_direction_stands_and_the_other_goes_on() {
+    let mut b = Bench::new("n1->n2");
+    b.open();
+    let act = LinkAct::Mute(Toward::Client);
+    b.core.break_now(7, &act, false, &mut b.out).unwrap();
+    b.server("220 n2\r\n");
+    b.server("more");
+    b.client("EHLO n1\r\n");
+    b.client("MAIL FROM:<a@x>\r\n");
+    assert!(b.client.is_empty());
+    assert_eq!(b.server, b"EHLO n1\r\nMAIL FROM:<a@x>\r\n");
+    // A dial needs its answer.
+    b.core.dialled(2, &mut b.out);
+    b.settle();
+    let seen = b.seen();
+    let stalled: Vec<&String> = seen.iter().filter(|l| l.starts_with("stalled")).collect();
+    assert_eq!(stalled, ["stalled from=n2", "stalled from=n2"]);
+    assert!(!seen.contains(&"Dial".to_owned()));
+    b.core.mend(7, &act, false, &mut b.out);
+    b.settle();
+    assert_eq!(b.client, b"220 n2\r\nmore");
+    assert_eq!(b.log.iter().filter(|l| *l == "Dial").count(), 1);
+}
+
+#[test]
+fn what_was_dialled_before_a_cut_is_answered_after_it() {
+    let mut b = Bench::new("n1->n2");
+    b.core.dialled(1, &mut b.out);
+    let act = LinkAct::Mute(Toward::Server);
+    b.core.break_now(7, &act, false, &mut b.out).unwrap();
+    b.core.opened(1, &mut b.out);
+    b.core.dialled(2, &mut b.out);
+    b.core.unreachable(2, "nobody listens", &mut b.out);
+    b.settle();
+    let seen = b.seen();
+    assert!(
+        !seen.iter().any(|l| l == "open" || l == "refused"),
+        "{seen:?}"
+    );
+    b.core.mend(7, &act, false, &mut b.out);
+    b.settle();
+    assert_eq!(b.log, ["fault stage=removed", "Dial", "Dial"]);
+    b.core.opened(1, &mut b.out);
+    // An answer that comes twice opens nothing again.
+    b.core.opened(1, &mut b.out);
+    b.settle();
+    assert_eq!(b.log.iter().filter(|l| *l == "open").count(), 1);
+}
+
+#[test]
+fn two_cuts_on_one_link_heal_when_both_are_healed() {
+    let mut b = Bench::new("n1->n2");
+    b.open();
+    let (one, two) = (LinkAct::Blackhole, LinkAct::Mute(Toward::Client));
+    b.core.break_now(1, &one, false, &mut b.out).unwrap();
+    b.core.break_now(2, &two, false, &mut b.out).unwrap();
+    b.server("220 n2\r\n");
+    b.client("EHLO n1\r\n");
+    b.core.mend(1, &one, false, &mut b.out);
+    b.settle();
+    assert_eq!(b.server, b"EHLO n1\r\n");
+    assert!(b.client.is_empty());
+    b.core.mend(2, &two, false, &mut b.out);
+    b.settle();
+    assert_eq!(b.client, b"220 n2\r\n");
+    // A party that fell silent behind a cut stays silent when it heals.
+    b.core.break_now(3, &one, false, &mut b.out).unwrap();
+    b.core.silence("n2".parse().unwrap(), &mut b.out);
+    b.core.dialled(2, &mut b.out);
+    b.settle();
+    b.seen();
+    b.core.mend(3, &one, false, &mut b.out);
+    b.settle();
+    assert!(!b.log.contains(&"Dial".to_owned()), "{:?}", b.log);
+    b.core.unsilence("n2".parse().unwrap(), &mut b.out);
+    b.settle();
+    assert!(b.log.contains(&"Dial".to_owned()), "{:?}", b.log);
+}
+
+#[test]
+fn a_hold_inside_a_cut_stands_until_both_are_over() {
+    let mut b = Bench::new("n1->n2");
+    b.arm("greeting", 1, LinkAct::Hold);
+    b.open();
+    b.server("220 n2\r\n");
+    let cut = LinkAct::Mute(Toward::Client);
+    b.core.break_now(8, &cut, false, &mut b.out).unwrap();
+    b.core.release(7, &mut b.out);
+    b.client("EHLO n1\r\n");
+    assert!(b.client.is_empty());
+    assert_eq!(b.server, b"EHLO n1\r\n");
+    b.core.mend(8, &cut, false, &mut b.out);
+    b.settle();
+    assert_eq!(b.client, b"220 n2\r\n");
+}
+
+#[test]
+fn a_throttled_link_says_how_fast_it_is() {
+    let mut b = Bench::new("n1->n2");
+    b.open();
+    let act = LinkAct::Throttle("1000 B/s".parse().unwrap());
+    b.core.break_now(7, &act, false, &mut b.out).unwrap();
+    let data = Bytes::from(vec![b'x'; 120]);
+    b.core.bytes(1, Side::Server, data, &mut b.out);
+    let pieces: Vec<(usize, u64)> = b
+        .out
+        .iter()
+        .filter_map(|out| match out {
+            LinkOutput::Pass { bytes, rate, .. } => Some((bytes.len(), *rate)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pieces, [(50, 1000), (50, 1000), (20, 1000)]);
+    b.settle();
+    b.core.mend(7, &act, false, &mut b.out);
+    b.out.clear();
+    let data = Bytes::from(vec![b'x'; 120]);
+    b.core.bytes(1, Side::Server, data, &mut b.out);
+    assert!(
+        b.out
+            .iter()
+            .any(|o| matches!(o, LinkOutput::Pass { bytes, rate: 0, .. } if bytes.len() == 120))
+    );
 }

@@ -25,8 +25,9 @@ const CHUNK: usize = 64 * 1024;
 /// What a leg is told, in the link's order.
 #[derive(Debug)]
 pub(super) enum LegAsk {
-    /// Write this, not before so long from now.
-    Pass(Bytes, Duration),
+    /// Write this, not before so long from now, and at so many bytes a second
+    /// (0: as fast as it goes).
+    Pass(Bytes, Duration, u64),
     /// Then say FIN.
     Finish(Duration),
     /// Then say RST, and be gone.
@@ -72,6 +73,8 @@ impl Leg {
     pub(super) async fn run(mut self) {
         let mut queue: VecDeque<(Instant, Item)> = VecDeque::new();
         let mut buffer = BytesMut::new();
+        // Until when a throttled link carries what came so far.
+        let mut busy = Instant::now();
         let (mut reading, mut finished, mut forgotten, mut rebooted) = (true, false, false, false);
         loop {
             if forgotten && finished && queue.is_empty() {
@@ -97,14 +100,18 @@ impl Leg {
             tokio::select! {
                 biased;
                 ask = self.asks.recv() => match ask {
-                    Some(LegAsk::Pass(bytes, delay)) => {
-                        queue.push_back((Instant::now() + delay, Item::Bytes(bytes)));
+                    Some(LegAsk::Pass(bytes, delay, rate)) => {
+                        if rate > 0 {
+                            busy = busy.max(Instant::now()) + carry(bytes.len(), rate);
+                        }
+                        let free = Instant::now().max(busy);
+                        queue.push_back((free + delay, Item::Bytes(bytes)));
                     }
                     Some(LegAsk::Finish(delay)) => {
-                        queue.push_back((Instant::now() + delay, Item::Finish));
+                        queue.push_back((Instant::now().max(busy) + delay, Item::Finish));
                     }
                     Some(LegAsk::Reset(delay)) => {
-                        queue.push_back((Instant::now() + delay, Item::Reset));
+                        queue.push_back((Instant::now().max(busy) + delay, Item::Reset));
                     }
                     Some(LegAsk::Forget) => forgotten = true,
                     Some(LegAsk::Rebooted) => rebooted = true,
@@ -185,6 +192,11 @@ impl Leg {
         // Without it the close below says FIN, which a test would notice.
         let _ = self.stream.set_zero_linger();
     }
+}
+
+/// How long a throttled link takes to carry so many bytes.
+fn carry(bytes: usize, rate: u64) -> Duration {
+    Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate)
 }
 
 async fn sleep_until(due: Option<Instant>) {

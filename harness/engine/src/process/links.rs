@@ -399,6 +399,13 @@ impl LinkHost {
             inner.parked.push(stream);
             return;
         }
+        if inner.core.is_cut() {
+            // The answer does not come through; it is dialled again when it
+            // can.
+            inner.parked.push(stream);
+            self.act_on(&mut inner, |core, out| core.opened(conn, out));
+            return;
+        }
         let server = self.leg(conn, Side::Server, stream, &room);
         if let Some(legs) = inner.conns.get_mut(&conn) {
             legs.server = server;
@@ -430,7 +437,7 @@ impl LinkHost {
         if let Err(error) = self.dial(None).await {
             let note = Some(format!("probe: {error}"));
             let by = Witness::Link(self.link);
-            let _ = self.recorder.record(by, What::Refused { note });
+            let _ = self.recorder.record(by, What::Refused { conn: None, note });
         }
     }
 
@@ -477,10 +484,11 @@ impl LinkHost {
                 to,
                 bytes,
                 delay,
+                rate,
             } => {
                 if let Some(leg) = inner.leg(conn, to) {
                     leg.backlog.fetch_add(bytes.len(), Ordering::Relaxed);
-                    let _ = leg.asks.send(LegAsk::Pass(bytes, after(delay)));
+                    let _ = leg.asks.send(LegAsk::Pass(bytes, after(delay), rate));
                 }
                 inner.notice(conn);
             }

@@ -22,6 +22,8 @@ mod draws;
 mod fault;
 mod list;
 mod net;
+#[cfg(test)]
+mod network_tests;
 mod node;
 #[cfg(test)]
 mod random_tests;

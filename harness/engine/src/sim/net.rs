@@ -2,7 +2,7 @@
 //! ends at a session of the sender, at a node or at the mailbox.
 
 use bytes::Bytes;
-use mailproof_model::event::{At, Conn, Shut};
+use mailproof_model::event::{At, Conn, Shut, What};
 use mailproof_model::history::Sink;
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_node::{ConnId, DialError, Input};
@@ -41,6 +41,8 @@ pub(super) struct Wire {
     pub(super) ends: [End; 2],
     /// When the last thing for each side arrives.
     arrival: [At; 2],
+    /// When the last byte to each side has left a throttled link.
+    busy: [At; 2],
 }
 
 impl<W: Sink> SimWorld<W> {
@@ -50,18 +52,26 @@ impl<W: Sink> SimWorld<W> {
             link,
             ends: [client, End::Nobody],
             arrival: [0; 2],
+            busy: [0; 2],
         })));
         // A run has far fewer than 2^32 connections.
         let conn = self.wires.len() as Conn;
         let before = self.link_out.len();
         self.links[link].dialled(conn, &mut self.link_out);
-        if self.link_out.len() == before {
+        self.asks_in_vain(conn, before);
+        self.link_outputs(link);
+        conn
+    }
+
+    /// If the link neither dials nor refuses, the kernel of who dialled gives
+    /// up some day.
+    fn asks_in_vain(&mut self, conn: Conn, before: usize) {
+        let answered = |out: &LinkOutput| !matches!(out, LinkOutput::Record { what, .. } if matches!(what, What::Stalled { .. }));
+        if !self.link_out[before..].iter().any(answered) {
             let error = Some(DialFault::TimedOut);
             let at = self.clock.now() + CONNECT;
             self.clock.at(at, Coming::Dialled { conn, error });
         }
-        self.link_outputs(link);
-        conn
     }
 
     pub(super) fn link_between(&self, from: Party, to: Party) -> Option<usize> {
@@ -126,7 +136,8 @@ impl<W: Sink> SimWorld<W> {
                     to,
                     bytes,
                     delay,
-                } => self.pass(conn, to, bytes, delay),
+                    rate,
+                } => self.pass(conn, to, bytes, delay, rate),
                 LinkOutput::Finish { conn, to, delay } => {
                     let at = self.travel(conn, to, delay);
                     self.clock.at(at, Coming::Fin { conn, to });
@@ -166,7 +177,8 @@ impl<W: Sink> SimWorld<W> {
         }));
     }
 
-    fn pass(&mut self, conn: Conn, to: Side, mut bytes: Bytes, delay: u64) {
+    fn pass(&mut self, conn: Conn, to: Side, mut bytes: Bytes, delay: u64, rate: u64) {
+        let delay = delay + self.queue_up(conn, to, bytes.len(), rate);
         let one_in = self.settings.cut_one_in;
         if one_in > 0 && bytes.len() > 1 && self.rng.below(one_in) == 0 {
             let at = 1 + self.rng.below(bytes.len() as u64 - 1);
@@ -177,6 +189,19 @@ impl<W: Sink> SimWorld<W> {
         }
         let at = self.travel(conn, to, delay);
         self.clock.at(at, Coming::Bytes { conn, to, bytes });
+    }
+
+    /// How long it takes until a throttled link has carried these bytes, in
+    /// nanoseconds.
+    fn queue_up(&mut self, conn: Conn, to: Side, bytes: usize, rate: u64) -> u64 {
+        let now = self.clock.now();
+        let Some(wire) = self.wire(conn).filter(|_| rate > 0) else {
+            return 0;
+        };
+        let takes = (bytes as u64).saturating_mul(1_000_000_000) / rate;
+        let busy = &mut wire.busy[to as usize];
+        *busy = now.max(*busy).saturating_add(takes);
+        *busy - now
     }
 
     /// When what leaves the link now arrives; never before what left earlier.
@@ -203,14 +228,19 @@ impl<W: Sink> SimWorld<W> {
         let serves = node.is_none_or(|node| self.nodes[node].listens());
         if !serves {
             let note = "nobody listens there";
+            let before = self.link_out.len();
             self.links[link].unreachable(conn, note, &mut self.link_out);
+            self.asks_in_vain(conn, before);
             self.link_outputs(link);
             return;
         }
         let before = self.link_out.len();
         self.links[link].opened(conn, &mut self.link_out);
-        if self.link_out.len() == before {
+        let opened = |out: &LinkOutput| matches!(out, LinkOutput::Record { what, .. } if matches!(what, What::Open { .. }));
+        if !self.link_out[before..].iter().any(opened) {
             // Cut off meanwhile, or given up.
+            self.asks_in_vain(conn, before);
+            self.link_outputs(link);
             return;
         }
         self.link_outputs(link);

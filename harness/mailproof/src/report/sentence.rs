@@ -98,7 +98,10 @@ pub(crate) fn sentence(event: &Event) -> String {
         } => outcome(*msg, *attempt, rcpts, end, note.as_deref()),
         What::GaveUp { msg } => format!("will not try message {msg} again"),
         What::Open { conn } => format!("connection {conn} opens"),
-        What::Refused { note } => match note {
+        What::Stalled { conn, from } => {
+            format!("a cut keeps what {from} sent on connection {conn}")
+        }
+        What::Refused { note, .. } => match note {
             Some(note) => format!("a connection was refused: {note}"),
             None => "a connection was refused".to_owned(),
         },

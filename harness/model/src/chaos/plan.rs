@@ -193,6 +193,10 @@ impl Line<'_> {
                 self.unsafe_for_loss |= peers;
                 self.returns |= l.lasts.is_some();
             }
+            Step::Partition(p) => {
+                self.unsafe_for_loss = true;
+                self.returns |= p.lasts.is_some();
+            }
             Step::Wait(_) => {}
         }
         self.plan.scenario.steps.push(step);

@@ -99,6 +99,7 @@ fn every_kind_and_trigger_is_drawn_and_seeds_differ_in_their_kinds() {
                 Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => &f.at,
                 Step::Pause(p) => &p.at,
                 Step::Link(l) => &l.at,
+                Step::Partition(p) => &p.at,
                 Step::Wait(_) => continue,
             };
             let word = match trigger {
@@ -108,6 +109,7 @@ fn every_kind_and_trigger_is_drawn_and_seeds_differ_in_their_kinds() {
                 Trigger::After(_) => "after",
                 Trigger::Point(_) => "point",
                 Trigger::Event(_) => "event",
+                Trigger::Disk(_) => "disk",
             };
             *seen.entry(word.to_owned()).or_default() += 1;
         }

@@ -12,6 +12,7 @@
 
 mod cluster;
 mod ending;
+mod partition;
 mod running;
 mod sender;
 mod step;
@@ -394,6 +395,11 @@ impl Director {
             let point = point.clone();
             orders.push(Order::ArmDisk { fault, point });
             orders.push(Order::Release { fault });
+        }
+        if let Step::Partition(partition) = step {
+            let lasts = self.times[index].lasts.is_some();
+            self.preview_partition(fault, partition, lasts, orders);
+            return;
         }
         let act = match step {
             Step::Link(fault) => fault

@@ -35,6 +35,15 @@ pub(super) enum Repair {
     },
     /// Take a lasting fault back.
     Mend { fault: Fault, at: At, act: Act },
+    /// Heal a partition, or cut it again.
+    Partition {
+        fault: Fault,
+        at: At,
+        /// When it is over.
+        until: At,
+        /// Whether it is cut now.
+        cut: bool,
+    },
     /// Wait for a resumed node to be seen running, until then at most.
     Resume { node: Party, give_up: At },
     /// Let a held link go on, when the effect on a node was seen or `at` has
@@ -55,7 +64,10 @@ impl Repair {
                 ..
             }
             | Self::Resume { give_up, .. } => *give_up,
-            Self::Back { at, .. } | Self::Mend { at, .. } | Self::Release { at, .. } => *at,
+            Self::Back { at, .. }
+            | Self::Mend { at, .. }
+            | Self::Partition { at, .. }
+            | Self::Release { at, .. } => *at,
         }
     }
 }
@@ -284,6 +296,14 @@ impl Director {
     fn act(&mut self, step: &Step, held: Option<Party>, standing: bool, out: &mut Vec<Order>) {
         let fault = self.step as Fault;
         let disarmed = self.disarmed(fault);
+        if let Step::Partition(partition) = step {
+            self.part(fault, partition, out);
+            if standing {
+                out.push(Order::Release { fault });
+            }
+            self.acted();
+            return;
+        }
         let times = self.times[self.step].clone();
         let act = match step {
             Step::Link(link) => link.on.map(|on| Act::Link(on, link.act.clone())),
@@ -466,6 +486,23 @@ impl Director {
                     });
                 }
                 due
+            }
+            Repair::Partition {
+                fault, until, cut, ..
+            } => {
+                if !due {
+                    return false;
+                }
+                let Some((next, cut)) = self.flap(fault, until, cut, out) else {
+                    return true;
+                };
+                self.repairs[at] = Repair::Partition {
+                    fault,
+                    at: next,
+                    until,
+                    cut,
+                };
+                false
             }
             Repair::Resume { node, .. } => due || self.cluster.state(node) != State::Paused,
             Repair::Release { fault, .. } => {

@@ -16,6 +16,8 @@ pub(super) struct Times {
     pub(super) after: u64,
     /// How long a lasting fault lasts.
     pub(super) lasts: Option<u64>,
+    /// How long a flapping partition stays as it is.
+    pub(super) flap: Option<u64>,
     /// How long a wait waits at most.
     pub(super) max: u64,
 }
@@ -32,6 +34,7 @@ impl Times {
             lead,
             after: 0,
             lasts: None,
+            flap: None,
             max: 0,
         };
         match step {
@@ -41,6 +44,11 @@ impl Times {
             | Step::Restart(fault) => times.after = maybe(&fault.after)?.unwrap_or(0),
             Step::Pause(pause) => times.lasts = Some(value(&pause.lasts)?),
             Step::Link(fault) => times.lasts = maybe(&fault.lasts)?,
+            Step::Partition(partition) => {
+                times.lasts = maybe(&partition.lasts)?;
+                // A partition that never stays as it is would never end.
+                times.flap = maybe(&partition.flap)?.map(|flap| flap.max(1));
+            }
             Step::Wait(wait) => times.max = value(&wait.max)?,
         }
         Ok(times)
@@ -83,7 +91,7 @@ pub(super) fn pick(step: &Step) -> Option<Pick> {
         | Step::NodeLost(fault)
         | Step::Restart(fault) => Some(fault.node),
         Step::Pause(pause) => Some(pause.node),
-        Step::Link(_) | Step::Wait(_) => None,
+        Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }
 
@@ -109,7 +117,7 @@ pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
         },
         Step::Pause(_) => Act::Pause(node),
         Step::Restart(_) => Act::Restart(node),
-        Step::Link(_) | Step::Wait(_) => return None,
+        Step::Link(_) | Step::Partition(_) | Step::Wait(_) => return None,
     })
 }
 
@@ -117,7 +125,11 @@ pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
 pub(super) fn lasting(act: &LinkAct) -> bool {
     matches!(
         act,
-        LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
+        LinkAct::Blackhole
+            | LinkAct::Mute(_)
+            | LinkAct::Delay(_)
+            | LinkAct::Throttle(_)
+            | LinkAct::Refuse
     )
 }
 
@@ -165,6 +177,24 @@ pub(super) fn text(step: &Step) -> String {
             }
             text
         }
+        Step::Partition(partition) => {
+            let side = |side: &Vec<Party>| {
+                let names: Vec<String> = side.iter().map(ToString::to_string).collect();
+                names.join(", ")
+            };
+            let sides: Vec<String> = partition.sides.iter().map(side).collect();
+            let mut text = format!("partition {} at {}", sides.join(" | "), partition.at);
+            if let Some(lasts) = &partition.lasts {
+                text += &format!(" for {lasts}");
+            }
+            if partition.one_way {
+                text += ", one-way";
+            }
+            if let Some(flap) = &partition.flap {
+                text += &format!(", flapping every {flap}");
+            }
+            text
+        }
         Step::Wait(wait) => format!("wait for {}, at most {}", until(&wait.until), wait.max),
     }
 }
@@ -190,6 +220,8 @@ pub(super) fn link_act(act: &LinkAct) -> String {
         LinkAct::CutAt(k) => format!("cut after {k} bytes"),
         LinkAct::Blackhole => "blackhole".to_owned(),
         LinkAct::Delay(span) => format!("delay by {span}"),
+        LinkAct::Mute(toward) => format!("mute {toward}"),
+        LinkAct::Throttle(rate) => format!("throttle to {rate}"),
         LinkAct::Refuse => "refuse".to_owned(),
         LinkAct::Answer(reply) => format!("answer `{reply}`"),
     }

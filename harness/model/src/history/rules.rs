@@ -75,6 +75,7 @@ names! {
     Reply => "reply",
     Verb => "verb",
     Opaque => "opaque",
+    Stalled => "stalled",
     Held => "held",
     Released => "released",
     Taken => "taken",

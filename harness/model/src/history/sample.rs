@@ -119,7 +119,7 @@ impl Draw {
     }
 
     /// How many variants [`Draw::what`] knows.
-    pub(super) const VARIANTS: usize = 36;
+    pub(super) const VARIANTS: usize = 37;
 
     /// An event of the given variant.
     pub(super) fn what(&mut self, variant: usize) -> What {
@@ -176,6 +176,7 @@ impl Draw {
             11 => What::GaveUp { msg: d.u32() },
             12 => What::Open { conn },
             13 => What::Refused {
+                conn: d.some(Self::u32),
                 note: d.some(Self::text),
             },
             14 => What::Shut {
@@ -263,6 +264,7 @@ impl Draw {
                 lasted: d.number(),
             },
             31 => What::End { why: note },
+            35 => What::Stalled { conn, from: node },
             32 => What::Happening {
                 fault: d.u32(),
                 number: d.number(),

@@ -2,10 +2,10 @@
 //! what has not arrived can be held against the target.
 
 use crate::event::At;
-use crate::ledger::{Ledger, Mail, Mark};
+use crate::ledger::{Ledger, Mail, Mark, Receipts};
 use crate::party::Party;
 use crate::plan::Plan;
-use crate::scenario::{Back, LinkAct, Step};
+use crate::scenario::{Back, Step};
 
 /// When accepted mail must have arrived: so long after the last thing that
 /// could hold it up.
@@ -30,10 +30,12 @@ pub(super) fn deadline(plan: &Plan, ledger: &Ledger) -> At {
 /// What can hold mail up or end doing so: faults that fire and are taken back,
 /// nodes that are back, links that go on.
 pub(super) fn disturbances(ledger: &Ledger) -> impl Iterator<Item = Mark> + '_ {
-    let receipts = ledger
-        .faults
-        .values()
-        .flat_map(|f| f.fired.iter().map(|x| x.mark).chain(f.removed));
+    let receipts = ledger.faults.values().flat_map(|f| {
+        f.fired
+            .iter()
+            .map(|x| x.mark)
+            .chain(f.removals.iter().map(|r| r.0))
+    });
     let ready = ledger
         .lives
         .values()
@@ -98,13 +100,15 @@ pub(super) fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
                 }
             }
             Step::Link(f) => {
-                let lasting = f.lasts.is_some()
-                    || matches!(
-                        f.act,
-                        LinkAct::Hold | LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
-                    );
+                let lasting = f.lasts.is_some() || f.act.lasts();
                 if fired && lasting && receipts.is_some_and(|r| r.removed.is_none()) {
                     return Some(format!("fault {n} on a link was not taken back"));
+                }
+            }
+            Step::Partition(_) => {
+                let open = |r: &Receipts| r.fired.iter().any(|f| r.until(f).is_none());
+                if receipts.is_some_and(open) {
+                    return Some(format!("fault {n}, a partition, was not healed"));
                 }
             }
             Step::Pause(_) | Step::Wait(_) => {}

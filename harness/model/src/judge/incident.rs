@@ -78,7 +78,7 @@ pub(super) fn all(plan: &Plan, ledger: &Ledger) -> Vec<Incident> {
                 (_, Some(node), _) => Some((Place::Node(node), fired.mark, removed)),
                 (_, None, Some(link)) => {
                     let back = if lasts(step) {
-                        removed
+                        receipts.and_then(|r| r.until(fired))
                     } else {
                         Some(fired.mark)
                     };

@@ -13,8 +13,20 @@ pub struct Receipts {
     pub armed: Option<Mark>,
     /// The injector acted, each time.
     pub fired: Vec<Fired>,
-    /// The injector took it back.
+    /// The injector took it back, last.
     pub removed: Option<Mark>,
+    /// The injector took it back, each time, and on which link.
+    pub removals: Vec<(Mark, Option<Link>)>,
+}
+
+impl Receipts {
+    /// When a firing was taken back: at the next removal on its link.
+    #[must_use]
+    pub fn until(&self, fired: &Fired) -> Option<Mark> {
+        let later =
+            |(mark, link): &&(Mark, Option<Link>)| mark.id > fired.mark.id && *link == fired.link;
+        self.removals.iter().find(later).map(|(mark, _)| *mark)
+    }
 }
 
 /// One firing of a fault.

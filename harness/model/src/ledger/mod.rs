@@ -254,7 +254,10 @@ impl Ledger {
                         link: *link,
                         conn: *conn,
                     }),
-                    Stage::Removed => f.removed = Some(mark),
+                    Stage::Removed => {
+                        f.removed = Some(mark);
+                        f.removals.push((mark, *link));
+                    }
                 }
             }
             What::Attempt {
@@ -303,9 +306,15 @@ impl Ledger {
                     w.opened.push((mark, *conn));
                 }
             }
-            What::Refused { .. } => {
+            What::Stalled { conn, from } => {
+                if let Some(w) = self.wire(link) {
+                    w.stalled.push((mark, *conn, *from));
+                }
+            }
+            What::Refused { conn, .. } => {
                 if let Some(w) = self.wire(link) {
                     w.refused.push(mark);
+                    w.failed.extend(conn.map(|conn| (mark, conn)));
                 }
             }
             What::Shut { conn, how, from } => {

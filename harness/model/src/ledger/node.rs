@@ -96,7 +96,7 @@ impl Ledger {
                 if between && fired.node.is_none() {
                     outages.push(Outage {
                         start: fired.mark.at,
-                        end: f.removed.map(|m| m.at),
+                        end: f.until(fired).map(|m| m.at),
                         emptied: false,
                         node: false,
                     });

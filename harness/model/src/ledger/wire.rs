@@ -37,6 +37,10 @@ pub struct Wire {
     pub opened: Vec<(Mark, Conn)>,
     /// Dials that failed.
     pub refused: Vec<Mark>,
+    /// Those of them whose connection is named.
+    pub failed: Vec<(Mark, Conn)>,
+    /// What a cut kept: when, on which connection, who had sent it.
+    pub stalled: Vec<(Mark, Conn, Party)>,
     /// Connections that ended.
     pub ended: Vec<End>,
     /// Completed exchanges: a reply stood at the link.

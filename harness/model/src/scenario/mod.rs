@@ -6,6 +6,7 @@
 mod chaos;
 mod disk;
 mod lint;
+mod network;
 mod parse;
 pub(crate) mod phase;
 mod schema;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use chaos::{Chaos, ChaosKind, Within};
 pub use disk::{DiskPoint, OpKind};
 pub use lint::{check, lint, lint_all};
+pub use network::{Partition, Rate, Toward};
 pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
 pub use schema::schema;
@@ -278,6 +280,8 @@ pub enum Step {
     /// Do something to one connection at a point of its dialogue, or to a
     /// whole link.
     Link(LinkFault),
+    /// Cut the cluster in two.
+    Partition(Partition),
     /// Wait for something to be seen.
     Wait(Wait),
 }
@@ -293,6 +297,7 @@ impl Step {
             | Self::Restart(fault) => Some(&fault.at),
             Self::Pause(pause) => Some(&pause.at),
             Self::Link(fault) => Some(&fault.at),
+            Self::Partition(partition) => Some(&partition.at),
             Self::Wait(_) => None,
         }
     }
@@ -339,7 +344,8 @@ pub struct LinkFault {
     pub on: Option<Link>,
     /// What to do.
     pub act: LinkAct,
-    /// How long it lasts (hold, delay, blackhole, refuse); nothing: for good.
+    /// How long it lasts (hold, delay, throttle, blackhole, mute, refuse);
+    /// nothing: for good.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "for")]
     pub lasts: Option<Span>,
 }
@@ -364,8 +370,13 @@ pub enum LinkAct {
     CutAt(u32),
     /// Stop carrying bytes, both ways, without a word to either side.
     Blackhole,
+    /// Stop carrying bytes in one direction, without a word to either side;
+    /// the other direction goes on. A dial gets no answer: it needs both.
+    Mute(Toward),
     /// Add this much latency to every byte.
     Delay(Span),
+    /// Carry so many bytes a second, on each connection in each direction.
+    Throttle(Rate),
     /// Refuse every new connection.
     Refuse,
     /// Answer the command that stands at the point with this reply instead
@@ -380,7 +391,12 @@ impl LinkAct {
     pub fn lasts(&self) -> bool {
         matches!(
             self,
-            Self::Hold | Self::Blackhole | Self::Delay(_) | Self::Refuse
+            Self::Hold
+                | Self::Blackhole
+                | Self::Mute(_)
+                | Self::Delay(_)
+                | Self::Throttle(_)
+                | Self::Refuse
         )
     }
 }

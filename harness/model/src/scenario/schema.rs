@@ -5,7 +5,9 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Count, DiskPoint, Inequality, Pick, Point, Scenario, Size, Span, Spread, Trigger};
+use super::{
+    Count, DiskPoint, Inequality, Pick, Point, Rate, Scenario, Size, Span, Spread, Trigger,
+};
 use crate::party::{Link, Party};
 
 /// The JSON Schema (draft 2020-12) of a scenario file.
@@ -39,8 +41,9 @@ text_schema! {
     Inequality, r"^[^<]+<[^<]+$", "An inequality over named times: `restart < takeover / 3`.";
     Size, r"^[0-9]+ ?(B|KiB|MiB|GiB)(\.\.[0-9]+ ?(B|KiB|MiB|GiB))?$", "A size or a range of sizes: `4 KiB`, `1 KiB..64 KiB`.";
     Pick, r"^(n[1-9][0-9]*|m[1-9][0-9]*|busiest|any|held)$", "A node (`n1`, `m1`), or how to pick one: `busiest`, `any`, `held`.";
+    Rate, r"^[0-9]+ ?(B|KiB|MiB|GiB)/s$", "A rate: `64 KiB/s`.";
+    Party, r"^(client|mb|n[1-9][0-9]*|m[1-9][0-9]*)$", "A party: `client`, `n1`, `m1`, `mb`.";
     Spread, r"^(round-robin|n[1-9][0-9]*)$", "`round-robin`, or the one node that all mail goes to.";
-    Party, r"^(client|mb|[nm][1-9][0-9]*)$", "A party: `n1`, `m1`.";
     Link, r"^(client|n[1-9][0-9]*) *-> *(n[1-9][0-9]*|m[1-9][0-9]*|mb)$", "A directed link: `client->n1`, `n1->n2`, `n1->mb`.";
 }
 

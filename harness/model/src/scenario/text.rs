@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Count, DiskPoint, Inequality, Pick, Point, Size, Span, Spread, Trigger};
+use super::{Count, DiskPoint, Inequality, Pick, Point, Rate, Size, Span, Spread, Trigger};
 use crate::party::{Link, Party};
 
 impl fmt::Display for Count {
@@ -46,7 +46,7 @@ const SIZES: [(&str, u64); 4] = [
     ("B", 1),
 ];
 
-fn size(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let (digits, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())
@@ -65,7 +65,7 @@ fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` is not a size; write `4 KiB` (B, KiB, MiB, GiB)"))
 }
 
-fn size_text(bytes: u64) -> String {
+pub(super) fn bytes_text(bytes: u64) -> String {
     let (unit, factor) = SIZES
         .iter()
         .find(|(_, f)| bytes >= *f && bytes.is_multiple_of(*f))
@@ -76,9 +76,9 @@ fn size_text(bytes: u64) -> String {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.least == self.most {
-            f.write_str(&size_text(self.least))
+            f.write_str(&bytes_text(self.least))
         } else {
-            write!(f, "{}..{}", size_text(self.least), size_text(self.most))
+            write!(f, "{}..{}", bytes_text(self.least), bytes_text(self.most))
         }
     }
 }
@@ -87,8 +87,8 @@ impl FromStr for Size {
     type Err = String;
     fn from_str(s: &str) -> Result<Self, String> {
         let (least, most) = match s.split_once("..") {
-            Some((a, b)) => (size(a)?, size(b)?),
-            None => (size(s)?, size(s)?),
+            Some((a, b)) => (bytes(a)?, bytes(b)?),
+            None => (bytes(s)?, bytes(s)?),
         };
         if least > most {
             return Err(format!("the range `{s}` is empty"));
@@ -341,6 +341,7 @@ serde_text! {
     Inequality => "an inequality such as \"restart < takeover / 3\"",
     Size => "a size such as \"4 KiB\" or \"1 KiB..64 KiB\"",
     Pick => "a node such as \"n1\", or \"busiest\", \"any\", \"held\"",
+    Rate => "a rate such as \"64 KiB/s\"",
     Spread => "\"round-robin\" or a node such as \"n1\"",
 }
 

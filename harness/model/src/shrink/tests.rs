@@ -183,6 +183,8 @@ fn the_reason_is_the_first_finding_that_fails() {
         account: crate::verdict::Account::default(),
         evidence: Vec::new(),
         missing: Vec::new(),
+        remarks: Vec::new(),
+        acted: Vec::new(),
         findings: vec![finding("late", false), finding("lost", true)],
         troubles: Vec::new(),
         times_broken: false,

@@ -6,7 +6,7 @@ use crate::event::{At, Conn, Shut};
 use crate::ledger::{Fired, Hop, Ledger, Mark, Wire};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::LinkAct;
+use crate::scenario::{LinkAct, Rate};
 use crate::verdict::EvidenceKind;
 
 pub(super) fn held(ledger: &Ledger, fault: u32) -> Option<(Link, Mark)> {
@@ -47,11 +47,13 @@ pub(super) fn on_link(
             .resolve(&plan.times)
             .ok()
             .and_then(|ns| delayed(ledger, link, fired, ns)),
+        LinkAct::Throttle(rate) => throttled(plan, ledger, link, fired, *rate),
         LinkAct::LoseReply
         | LinkAct::Answer(_)
         | LinkAct::Reset
         | LinkAct::HalfClose
         | LinkAct::CutAt(_)
+        | LinkAct::Mute(_)
         | LinkAct::Blackhole => unanswered(ledger, link, act, fired)
             .or_else(|| resent(ledger, link, fired))
             .or_else(|| {
@@ -116,6 +118,47 @@ fn delayed(ledger: &Ledger, link: Link, fired: Fired, ns: u64) -> Option<(Witnes
                 )
             })
     })
+}
+
+/// A transaction after the fault took at least half as long as the smallest
+/// message of the workload takes at that rate, and twice as long as any before.
+fn throttled(
+    plan: &Plan,
+    ledger: &Ledger,
+    link: Link,
+    fired: Fired,
+    rate: Rate,
+) -> Option<(Witness, Mark, String)> {
+    let least = u128::from(plan.scenario.workload.size.least) * 500_000_000;
+    let least = u64::try_from(least / u128::from(rate.bytes_per_second())).unwrap_or(u64::MAX);
+    let hops = || {
+        ledger.mails.iter().flat_map(move |mail| {
+            let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+            tried.chain(&mail.hops).filter(move |h| h.link == link)
+        })
+    };
+    let took = |h: &Hop| {
+        let answer = h.answers.first()?;
+        Some((answer.mark, answer.mark.at.saturating_sub(h.dot.at)))
+    };
+    let before = hops()
+        .filter_map(took)
+        .filter(|(mark, _)| mark.id < fired.mark.id)
+        .map(|(_, ns)| ns)
+        .max()
+        .unwrap_or(0);
+    hops()
+        .filter(|h| h.dot.id > fired.mark.id)
+        .filter_map(took)
+        .filter(|(_, ns)| *ns >= least && *ns >= before.saturating_mul(2))
+        .min()
+        .map(|(mark, _)| {
+            (
+                Witness::Link(link),
+                mark,
+                format!("a transaction on {link} took as long as the rate makes it"),
+            )
+        })
 }
 
 /// The transaction that a fault on a connection hit.

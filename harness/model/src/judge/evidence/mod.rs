@@ -5,6 +5,7 @@
 
 mod link;
 mod node;
+mod partition;
 mod window;
 
 use crate::event::{At, RowState};
@@ -101,7 +102,7 @@ pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
         ));
     }
     for window in plan.scenario.windows() {
-        match window::reached(ledger, window) {
+        match window::reached(plan, ledger, window) {
             Some((witness, mark, text)) => proof.add(EvidenceKind::Window, witness, mark, text),
             None => {
                 let text = format!("the window `{}` was never reached", window::name(window));
@@ -314,6 +315,7 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
             node::in_flight(proof, ledger, &label, node, first.mark);
         }
         Step::Link(f) => link::on_link(proof, plan, ledger, &label, &f.act, *first),
+        Step::Partition(p) => partition::parted(proof, plan, ledger, &label, n, p),
         Step::Wait(_) => {}
     }
 }
@@ -326,6 +328,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Pause(_) => "pause",
         Step::Restart(_) => "restart",
         Step::Link(_) => "link",
+        Step::Partition(_) => "partition",
         Step::Wait(_) => "wait",
     }
 }

@@ -4,7 +4,8 @@ use super::untold;
 use crate::event::Conn;
 use crate::ledger::{Ledger, Mail, Mark};
 use crate::party::{Link, Party, Witness};
-use crate::scenario::Window;
+use crate::plan::Plan;
+use crate::scenario::{Step, Window};
 
 pub(super) fn name(window: Window) -> &'static str {
     match window {
@@ -18,7 +19,11 @@ pub(super) fn name(window: Window) -> &'static str {
 }
 
 /// The first event that shows a window reached.
-pub(super) fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark, String)> {
+pub(super) fn reached(
+    plan: &Plan,
+    ledger: &Ledger,
+    window: Window,
+) -> Option<(Witness, Mark, String)> {
     let mails = || (0u32..).zip(&ledger.mails);
     match window {
         Window::Takeover => {
@@ -28,12 +33,17 @@ pub(super) fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark,
                 .flat_map(|f| &f.fired)
                 .filter_map(|f| f.node.map(|n| (n, f.mark)))
                 .collect::<Vec<_>>();
+            let cuts = cuts(plan, ledger);
             mails().find_map(|(msg, mail)| {
                 let accepted = accepting(mail);
                 handed(mail).into_iter().find_map(|(from, mark, witness)| {
                     let broken = fault
                         .iter()
-                        .any(|(node, at)| accepted.contains(node) && at.id < mark.id);
+                        .any(|(node, at)| accepted.contains(node) && at.id < mark.id)
+                        || cuts.iter().any(|(link, at)| {
+                            let far = |n: &Party| link.touches(*n) && link.touches(from);
+                            at.id < mark.id && accepted.iter().any(far)
+                        });
                     (broken && !accepted.contains(&from)).then(|| {
                         (
                             witness,
@@ -136,6 +146,22 @@ pub(super) fn reached(ledger: &Ledger, window: Window) -> Option<(Witness, Mark,
             })
         }),
     }
+}
+
+/// Links that lasting faults hit, and when.
+fn cuts(plan: &Plan, ledger: &Ledger) -> Vec<(Link, Mark)> {
+    let lasting = |n: &u32| match plan.scenario.steps.get(*n as usize) {
+        Some(Step::Link(f)) => f.act.lasts(),
+        Some(Step::Partition(_)) => true,
+        _ => false,
+    };
+    ledger
+        .faults
+        .iter()
+        .filter(|(n, _)| lasting(n))
+        .flat_map(|(_, f)| &f.fired)
+        .filter_map(|f| Some((f.link?, f.mark)))
+        .collect()
 }
 
 /// Whether the transaction that handed a message over (`mark` as in

@@ -99,7 +99,7 @@ impl Lint<'_> {
                 Window::Degraded => (
                     steps
                         .iter()
-                        .any(|s| !matches!(s, Step::Link(_) | Step::Wait(_))),
+                        .any(|s| !matches!(s, Step::Link(_) | Step::Partition(_) | Step::Wait(_))),
                     "no step takes a node away",
                 ),
             };

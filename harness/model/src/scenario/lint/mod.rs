@@ -4,6 +4,7 @@
 
 mod chaos;
 mod expect;
+mod network;
 mod steps;
 mod world;
 
@@ -215,8 +216,13 @@ impl Lint<'_> {
             }
             Step::Pause(p) => self.value(&p.lasts).is_none_or(|v| v > takeover),
             Step::Link(l) => {
-                matches!(l.act, super::LinkAct::Blackhole | super::LinkAct::Refuse)
-                    && (l.lasts.is_none() || long(&l.lasts))
+                use super::LinkAct::{Blackhole, Mute, Refuse};
+                let cut = matches!(l.act, Blackhole | Mute(_) | Refuse);
+                cut && (l.lasts.is_none() || long(&l.lasts))
+            }
+            Step::Partition(p) => {
+                let apart = p.sides.iter().all(|s| s.iter().any(|n| n.is_node()));
+                apart && p.flap.is_none() && (p.lasts.is_none() || long(&p.lasts))
             }
             Step::Wait(_) => false,
         }
@@ -232,6 +238,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Pause(_) => "pause",
         Step::Restart(_) => "restart",
         Step::Link(_) => "link",
+        Step::Partition(_) => "partition",
         Step::Wait(_) => "wait",
     }
 }
@@ -240,6 +247,6 @@ fn kind(step: &Step) -> &'static str {
 fn node_fault(step: &Step) -> Option<&NodeFault> {
     match step {
         Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => Some(f),
-        Step::Pause(_) | Step::Link(_) | Step::Wait(_) => None,
+        Step::Pause(_) | Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }

@@ -30,6 +30,7 @@ impl Lint<'_> {
             match step {
                 Step::Pause(pause) => self.pause(i, &path, pause),
                 Step::Link(fault) => self.link(i, &path, fault),
+                Step::Partition(partition) => self.partition(i, &path, partition),
                 Step::Wait(wait) => self.wait(i, &path, wait),
                 _ => {}
             }
@@ -160,7 +161,7 @@ impl Lint<'_> {
 
     // --- triggers --------------------------------------------------------------
 
-    fn trigger(&mut self, i: usize, path: &str, trigger: &Trigger) {
+    pub(super) fn trigger(&mut self, i: usize, path: &str, trigger: &Trigger) {
         match trigger {
             Trigger::After(span) => {
                 // A span of 0 is the same as "start".
@@ -232,7 +233,7 @@ impl Lint<'_> {
     }
 
     /// Whether the link is one of the cluster's and carries anything.
-    fn on_link(&mut self, i: usize, path: &str, link: Link) -> bool {
+    pub(super) fn on_link(&mut self, i: usize, path: &str, link: Link) -> bool {
         for party in [link.from, link.to] {
             if !self.exists(party) {
                 let message = self.absent(party);
@@ -293,7 +294,12 @@ impl Lint<'_> {
         let act = format!("{path}.act");
         let whole = matches!(
             fault.act,
-            LinkAct::Reset | LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
+            LinkAct::Reset
+                | LinkAct::Blackhole
+                | LinkAct::Mute(_)
+                | LinkAct::Delay(_)
+                | LinkAct::Throttle(_)
+                | LinkAct::Refuse
         );
         let point = match &fault.at {
             Trigger::Point(point) => Some(point),
@@ -323,10 +329,7 @@ impl Lint<'_> {
             ),
             _ => {}
         }
-        let lasting = matches!(
-            fault.act,
-            LinkAct::Hold | LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Refuse
-        );
+        let lasting = fault.act.lasts();
         match &fault.lasts {
             Some(_) if !lasting => self.wrong(
                 &format!("{path}.for"),
@@ -412,6 +415,7 @@ impl Lint<'_> {
                 let returns = before.iter().any(|s| match s {
                     Step::Pause(_) => true,
                     Step::Link(fault) => fault.lasts.is_some(),
+                    Step::Partition(p) => p.lasts.is_some(),
                     other => node_fault(other).is_some_and(|f| f.back != Back::Never),
                 });
                 if !returns {
@@ -440,6 +444,8 @@ fn name(act: &LinkAct) -> &'static str {
         LinkAct::CutAt(_) => "cut-at",
         LinkAct::Blackhole => "blackhole",
         LinkAct::Delay(_) => "delay",
+        LinkAct::Mute(_) => "mute",
+        LinkAct::Throttle(_) => "throttle",
         LinkAct::Refuse => "refuse",
         LinkAct::Answer(_) => "answer",
     }
