@@ -36,6 +36,8 @@ fn main() {
     let boot = Boot::open(config, 1, 2, now(mono), &mut disk).expect("the store opens");
     let mut out = Vec::new();
     let mut node = Node::new(boot, &disk, &mut out).expect("the node starts");
+    // As in the simulator, where nobody reads the log.
+    node.set_logging(false);
     let body = format!(
         "Message-ID: <1@x>\r\nSubject: bench\r\n\r\n{}\r\n.\r\n",
         "x".repeat(62).repeat(16)

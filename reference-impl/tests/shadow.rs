@@ -586,3 +586,20 @@ fn a_silent_holder_is_replaced() {
         assert_eq!(world.count(q, EventKind::Resubmit), 0);
     }
 }
+
+/// A peer that does not offer the private verbs once (it refuses EHLO, say) is
+/// dialled anew at the next poll; the session with it answers no poll.
+#[test]
+fn a_session_without_the_private_verbs_is_not_kept_for_polls() {
+    let mut config = world::config(0, 2);
+    config.shadow_heartbeat_frequency = Duration::from_secs(10);
+    config.peers[0].address = world::sink_address(1);
+    let mut world = World::new(vec![config]);
+    let peer = world.add_sink(world::sink::Sink::default());
+    world.sinks[peer].rule("EHLO", "550 5.5.1 what\r\n");
+    world.run(Duration::from_secs(61));
+    let sink = &world.sinks[peer];
+    let quits = sink.lines.iter().filter(|l| *l == "QUIT").count();
+    assert_eq!((sink.connections, quits), (6, 6), "{:?}", sink.lines);
+    assert_eq!(world.view(0).counters.heartbeats_failed, 6);
+}

@@ -108,8 +108,13 @@ impl Queue {
     }
 
     /// The next work for the session `conn`; without any it counts as idle.
-    pub(crate) fn next_work(&mut self, host: HostId, conn: ConnId) -> Option<Work> {
-        let work = self.find_work(host);
+    /// A stranger at a peer's address gets deliveries only.
+    pub(crate) fn next_work(&mut self, host: HostId, conn: ConnId, stranger: bool) -> Option<Work> {
+        let work = if stranger {
+            self.find_delivery(host)
+        } else {
+            self.find_work(host)
+        };
         if work.is_none() {
             self.hosts[host].idle.push(conn);
         }
@@ -129,6 +134,10 @@ impl Queue {
                 return Some(Work::Copy(attempt));
             }
         }
+        self.find_delivery(host)
+    }
+
+    fn find_delivery(&mut self, host: HostId) -> Option<Work> {
         if self.draining {
             return None;
         }

@@ -254,7 +254,13 @@ impl Client {
             return;
         }
         if entry.peer.is_some() {
-            self.no_peer("does not offer XSHADOWREQUEST", queue);
+            let why = "does not offer XSHADOWREQUEST";
+            let hop = !entry.routes.is_empty();
+            self.no_peer(why, queue);
+            if !hop {
+                // Kept, it would be taken for a way to the peer.
+                return self.lost(why, Close::Shutdown, queue);
+            }
         }
         self.up(queue);
     }
@@ -337,8 +343,11 @@ impl Client {
     /// Takes the next work, or waits for some.
     pub(crate) fn next(&mut self, queue: &mut Queue) {
         self.state = State::Idle;
+        // What stands at a peer's address without being one takes deliveries
+        // and nothing else, and never waits for work.
+        let stranger = self.peer.is_none() && queue.hosts[self.host].peer.is_some();
         while self.link.open() && matches!(self.state, State::Idle) {
-            match queue.next_work(self.host, self.link.conn) {
+            match queue.next_work(self.host, self.link.conn, stranger) {
                 Some(Work::Deliver { sequence, leg }) => self.deliver(sequence, leg, queue),
                 Some(Work::Copy(attempt)) => self.copy(attempt, queue),
                 Some(Work::Poll) => self.begin_query(Query::Discards, queue),
@@ -346,7 +355,7 @@ impl Client {
                 None => {
                     let idle = queue.config.send_connection_idle_time;
                     self.link.deadline = queue.later(idle);
-                    if idle.is_zero() || queue.draining {
+                    if idle.is_zero() || queue.draining || stranger {
                         self.quit(queue);
                     }
                     return;

@@ -226,7 +226,11 @@ impl<W: Sink> SimWorld<W> {
         let mut out = Vec::new();
         let booted = Boot::open(host.config.clone(), seed, fresh, now, &mut recorder)
             .and_then(|boot| Node::new(boot, &recorder, &mut out));
-        (booted.ok().map(Box::new), out, recorder.ops)
+        let node = booted.ok().map(|mut node| {
+            node.set_logging(self.log.is_some());
+            Box::new(node)
+        });
+        (node, out, recorder.ops)
     }
 
     /// A started process begins to serve once its store is open.
