@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Put the stores of a campaign's parts together
     Merge(MergeArgs),
+    /// Put one fault at every point of a run, in the simulator
+    Sweep(SweepArgs),
     /// Find the smallest scenario that still fails as a run did
     Shrink(ShrinkArgs),
     /// Run a simulated run once more and compare every byte of its history
@@ -167,6 +169,36 @@ pub(crate) struct CheckArgs {
     /// Run directories, or folders that hold them
     #[arg(value_name = "DIR", required = true)]
     pub(crate) dirs: Vec<PathBuf>,
+    /// How results are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `sweep`.
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Sweeps: ids, prefixes, globs or scenario files; nothing: all that the
+    /// command carries
+    #[arg(value_name = "PATTERN|FILE")]
+    pub(crate) select: Vec<String>,
+    /// The system under test: a known target or a target file
+    #[arg(long, value_name = "NAME|FILE", default_value = "reference")]
+    pub(crate) target: String,
+    /// The source of every draw
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// How many cases run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) jobs: Option<u16>,
+    /// Only every Nth point
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) every: Option<u32>,
+    /// Run this case alone, into a run directory, with its report
+    #[arg(long, value_name = "N")]
+    pub(crate) case: Option<u32>,
+    /// Where failing cases go; nothing: a new folder below `mailproof-runs`
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
     /// How results are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,

@@ -18,6 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::job::{Job, Outcome};
 use crate::shrink::{self, Limits, Shrunk};
 use crate::source::{self, Source};
+use crate::sweep::{self, Swept};
 use crate::target_choice::{self, Choice};
 use crate::{engines, library, main_with};
 
@@ -108,6 +109,37 @@ impl Harness {
         Ok(shrink::search(failing, &target, limits, &stop, &mut |_| {}))
     }
 
+    /// Runs a carried sweep against a named target in memory; `every` takes
+    /// only every so many points.
+    ///
+    /// # Errors
+    /// No such scenario, no such target, or it is no sweep.
+    pub fn sweep(
+        &self,
+        scenario: &str,
+        target: &str,
+        seed: u64,
+        every: u32,
+    ) -> Result<Swept, String> {
+        let mut known = library::scenario(scenario)
+            .ok_or_else(|| format!("no scenario is called `{scenario}`"))?
+            .clone();
+        let target = self.target(target)?.file;
+        let Some(sweep) = &mut known.sweep else {
+            return Err(format!("{scenario} is no sweep"));
+        };
+        sweep.every = every;
+        let stop = || self.interrupt.asked();
+        Ok(sweep::swept(
+            &known,
+            &target,
+            seed,
+            1,
+            &stop,
+            &mut |_, _| {},
+        ))
+    }
+
     /// Runs a scenario against a named target in memory and judges it.
     ///
     /// # Errors
@@ -155,7 +187,8 @@ impl Harness {
             Err(
                 why @ (Refusal::NotApplicable { .. }
                 | Refusal::NoModel { .. }
-                | Refusal::NoClaim { .. }),
+                | Refusal::NoClaim { .. }
+                | Refusal::Sweep { .. }),
             ) => Some(why.to_string()),
             // What is wrong otherwise shall show as what it is.
             Err(Refusal::Times(_) | Refusal::Scenario(_)) => None,

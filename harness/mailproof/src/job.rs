@@ -239,7 +239,8 @@ impl Job {
             let verdict = match &why {
                 Refusal::NotApplicable { .. }
                 | Refusal::NoModel { .. }
-                | Refusal::NoClaim { .. } => Verdict::NotApplicable,
+                | Refusal::NoClaim { .. }
+                | Refusal::Sweep { .. } => Verdict::NotApplicable,
                 Refusal::Times(_) => Verdict::Inconclusive,
                 Refusal::Scenario(_) => Verdict::Error,
             };

@@ -34,6 +34,7 @@ mod seeds;
 mod selection;
 mod shrink;
 mod source;
+mod sweep;
 mod target_choice;
 
 use std::process::{ExitCode, Termination};
@@ -48,6 +49,7 @@ pub use job::{Job, Outcome};
 pub use library::{Carried, scenario, scenarios, targets};
 pub use seeds::Seeds;
 pub use shrink::{Limits, Shrunk};
+pub use sweep::Swept;
 
 pub use mailproof_model as model;
 pub use mailproof_model::plan::Plan;
@@ -115,6 +117,7 @@ fn command(extra: Extra) -> Exit {
         Command::Check(args) => check::check(&context, &args),
         Command::Doctor(args) => doctor::doctor(&context, &args),
         Command::Gc(args) => gc::gc(&context, &args),
+        Command::Sweep(args) => sweep::sweep(&context, &args),
         Command::Shrink(args) => shrink::shrink(&context, &args),
         Command::Replay(args) => replay::replay(&context, &args),
         Command::List(args) => list::list(&context, &args),

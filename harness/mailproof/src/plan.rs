@@ -37,7 +37,8 @@ pub(crate) fn plan(context: &Context, args: &PlanArgs) -> Exit {
             Err(
                 why @ (Refusal::NotApplicable { .. }
                 | Refusal::NoModel { .. }
-                | Refusal::NoClaim { .. }),
+                | Refusal::NoClaim { .. }
+                | Refusal::Sweep { .. }),
             ) => {
                 console.say(&format!("{}: does not apply: {why}", scenario.id));
                 continue;

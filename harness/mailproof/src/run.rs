@@ -361,7 +361,7 @@ fn at_once(engine: Engine) -> usize {
 }
 
 /// The folder for the run directories, made and tried.
-fn out(asked: Option<&Path>) -> Result<PathBuf, String> {
+pub(crate) fn out(asked: Option<&Path>) -> Result<PathBuf, String> {
     let out = match asked {
         Some(out) => out.to_owned(),
         None => Path::new(RUNS).join(format!("{}-{}", stamp(), std::process::id())),

@@ -25,6 +25,7 @@ pub mod scenario;
 pub mod shrink;
 pub mod strict;
 pub mod suggest;
+pub mod sweep;
 pub mod target;
 pub mod verdict;
 pub mod workload;

@@ -33,6 +33,12 @@ pub enum Refusal {
         /// The capabilities that are missing, in the scenario's order.
         missing: Vec<String>,
     },
+    /// A sweep is many runs, not one: NOT-APPLICABLE.
+    #[error("{scenario} is a sweep: many runs, which `sweep {scenario}` makes")]
+    Sweep {
+        /// The scenario's id.
+        scenario: String,
+    },
     /// The simulator has no model of the target: NOT-APPLICABLE.
     #[error("the simulator has no model of the target `{target}`; use a real engine")]
     NoModel {
@@ -71,6 +77,11 @@ impl Plan {
         seed: u64,
         run: &str,
     ) -> Result<Self, Refusal> {
+        if scenario.sweep.is_some() {
+            return Err(Refusal::Sweep {
+                scenario: scenario.id.clone(),
+            });
+        }
         let drawn;
         let scenario = if scenario.chaos.is_some() {
             capable(scenario, target)?;

@@ -63,6 +63,7 @@ pub fn draw(scenario: &Scenario, target: &TargetFile, seed: u64) -> Result<Scena
         },
         cluster,
         chaos: None,
+        sweep: None,
         drawn: Some(format!("{} seed {seed}", scenario.id)),
     };
     if drawn.cluster.stores > 0 {

@@ -11,6 +11,7 @@ mod parse;
 pub(crate) mod phase;
 mod schema;
 mod span;
+mod sweep;
 mod text;
 mod windows;
 mod write;
@@ -29,6 +30,7 @@ pub use parse::{parse, parse_all};
 pub use phase::{PHASES, is_phase};
 pub use schema::schema;
 pub use span::{Inequality, Span, SpanError, Times};
+pub use sweep::{Over, Sweep, SweepAct};
 pub use write::write;
 
 use crate::party::{Link, NameError, Party};
@@ -69,6 +71,9 @@ pub struct Scenario {
     /// What each seed draws all this from, instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<Chaos>,
+    /// One fault at every point of a run, instead of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<Sweep>,
     /// Where a drawn scenario comes from: `chaos/copy seed 17`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<String>,

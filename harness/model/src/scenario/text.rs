@@ -7,7 +7,9 @@ use std::str::FromStr;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Count, DiskPoint, Inequality, Pick, Point, Rate, Size, Span, Spread, Trigger};
+use super::{
+    Count, DiskPoint, Inequality, Pick, Point, Rate, Size, Span, Spread, SweepAct, Trigger,
+};
 use crate::party::{Link, Party};
 
 impl fmt::Display for Count {
@@ -343,6 +345,7 @@ serde_text! {
     Pick => "a node such as \"n1\", or \"busiest\", \"any\", \"held\"",
     Rate => "a rate such as \"64 KiB/s\"",
     Spread => "\"round-robin\" or a node such as \"n1\"",
+    SweepAct => "what a sweep does, such as \"crash\" or \"answer 451\"",
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Seen, sketch::Sketch};
 use crate::party::Party;
-use crate::scenario::{Count, Expect, Level, Scenario, Size, Spread, Step, Time, Trigger};
+use crate::scenario::{Count, Expect, Faults, Level, Scenario, Size, Spread, Step, Time, Trigger};
 
 /// The size of the smallest messages that are tried, in bytes.
 const BYTES: u64 = 1024;
@@ -180,6 +180,8 @@ pub(super) fn rest(best: &Scenario, _: &Seen) -> Vec<Scenario> {
     with(&|s| {
         s.about = None;
         s.rules.clear();
+        s.drawn = None;
+        s.workload.pace = None;
         s.workload.size = fixed(BYTES);
         s.time = Time::default();
         s.expect = expect(&s.expect);
@@ -199,6 +201,9 @@ pub(super) fn rest(best: &Scenario, _: &Seen) -> Vec<Scenario> {
     }
     with(&|s| s.about = None);
     with(&|s| s.rules.clear());
+    with(&|s| s.drawn = None);
+    with(&|s| s.workload.pace = None);
+    with(&|s| s.expect.faults = Faults::All);
     with(&|s| s.expect.windows = None);
     with(&|s| s.expect.deadline = None);
     with(&|s| s.expect.bounces = false);

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::sketch::Sketch;
-use crate::scenario::{Pick, Scenario, Step, Trigger};
+use crate::scenario::{Faults, Pick, Scenario, Step, Trigger};
 
 /// The size of a scenario; what comes first weighs most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +114,9 @@ fn rest(scenario: &Scenario) -> u64 {
         expect.windows.is_some(),
         expect.deadline.is_some(),
         expect.bounces,
+        expect.faults != Faults::All,
+        scenario.drawn.is_some(),
+        workload.pace.is_some(),
     ];
     let count = |flags: &[bool]| flags.iter().filter(|flag| **flag).count();
     let spans = spans.iter().filter(|span| span.is_some()).count();

@@ -15,7 +15,7 @@ const FAULTS: u32 = 50;
 
 impl Lint<'_> {
     pub(super) fn chaos(&mut self, chaos: &Chaos) {
-        for table in ["cluster", "time", "workload", "step", "expect"] {
+        for table in ["cluster", "time", "workload", "step", "sweep", "expect"] {
             if self.document.has(table) {
                 self.wrong_with(
                     table,

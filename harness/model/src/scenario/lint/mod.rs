@@ -6,6 +6,7 @@ mod chaos;
 mod expect;
 mod network;
 mod steps;
+mod sweep;
 mod world;
 
 use std::collections::BTreeMap;
@@ -88,6 +89,9 @@ pub fn check(scenario: &Scenario, document: &Document) -> Vec<Diagnostic> {
         lint.pace();
         lint.steps();
         lint.expect();
+        if let Some(sweep) = &scenario.sweep {
+            lint.sweep(sweep);
+        }
     }
     let mut problems = lint.problems;
     problems.sort_by_key(|d| d.span().start);
