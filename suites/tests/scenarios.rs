@@ -24,6 +24,10 @@ const SEED: u64 = 1;
 /// simulator does with these is always the same.
 const SEEDS: std::ops::Range<u64> = 1..7;
 
+/// Of a sweep every so many points are tried, and so many pairs.
+const EVERY: u32 = 10;
+const PAIRS: u32 = 100;
+
 fn main() -> ExitCode {
     if let Some(done) = mailproof::helper(Extra::default) {
         return done;
@@ -39,6 +43,10 @@ fn main() -> ExitCode {
     for scenario in mailproof::scenarios() {
         if drawn(&scenario.id) {
             tests.extend(SEEDS.map(|seed| chaos(&scenario.id, seed)));
+            continue;
+        }
+        if swept(&scenario.id) {
+            tests.push(sweep(&scenario.id));
             continue;
         }
         for engine in Engine::ALL {
@@ -68,6 +76,28 @@ fn trial(harness: &Harness, id: &str, engine: Engine) -> Trial {
 /// Whether each seed of a scenario draws another one.
 fn drawn(id: &str) -> bool {
     mailproof::scenario(id).is_some_and(|scenario| scenario.chaos.is_some())
+}
+
+/// Whether a scenario is many runs.
+fn swept(id: &str) -> bool {
+    mailproof::scenario(id).is_some_and(|scenario| scenario.sweep.is_some())
+}
+
+/// A part of a sweep, in the simulator; `ci/test` makes the whole.
+fn sweep(id: &str) -> Trial {
+    let name = format!("sim::{id} in part");
+    let id = id.to_owned();
+    Trial::test(name, move || {
+        let swept = Harness::default().sweep(&id, "reference", SEED, EVERY, PAIRS)?;
+        // That each act is felt somewhere can only be asked of the whole.
+        let lacks = |part: &str| !part.ends_with("not one case has all of its evidence");
+        let good = match swept.verdict {
+            Verdict::Pass => true,
+            Verdict::Inconclusive => !swept.reason.split("; ").any(lacks),
+            _ => false,
+        };
+        if good { Ok(()) } else { Err(swept.report.into()) }
+    })
 }
 
 /// One seed of a chaos scenario, in the simulator.

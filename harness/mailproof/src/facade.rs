@@ -110,7 +110,7 @@ impl Harness {
     }
 
     /// Runs a carried sweep against a named target in memory; `every` takes
-    /// only every so many points.
+    /// only every so many points, `pairs` at most so many pairs.
     ///
     /// # Errors
     /// No such scenario, no such target, or it is no sweep.
@@ -120,6 +120,7 @@ impl Harness {
         target: &str,
         seed: u64,
         every: u32,
+        pairs: u32,
     ) -> Result<Swept, String> {
         let mut known = library::scenario(scenario)
             .ok_or_else(|| format!("no scenario is called `{scenario}`"))?
@@ -129,6 +130,7 @@ impl Harness {
             return Err(format!("{scenario} is no sweep"));
         };
         sweep.every = every;
+        sweep.pairs = sweep.pairs.min(pairs);
         let stop = || self.interrupt.asked();
         Ok(sweep::swept(
             &known,

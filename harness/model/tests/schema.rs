@@ -113,7 +113,7 @@ fn every_smoke_scenario_fits_the_schema() {
 
 #[test]
 fn every_chaos_scenario_fits_the_schema() {
-    for family in ["chaos", "beyond"] {
+    for family in ["chaos", "beyond", "sweep"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../suites")
             .join(family);

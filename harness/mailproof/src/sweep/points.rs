@@ -1,11 +1,13 @@
 //! The points of a sweep: found by a run without a fault.
 
-use mailproof_engine::sim::{Trial, TrialOptions, trial};
+use mailproof_engine::sim::{OpCounts, Trial, TrialOptions, trial};
 use mailproof_model::event::{At, Event, Fault, Stage, What};
 use mailproof_model::history::Reader;
 use mailproof_model::party::Party;
 use mailproof_model::plan::Plan;
-use mailproof_model::scenario::{Back, Faults, NodeFault, Over, Pick, Scenario, Step, Trigger};
+use mailproof_model::scenario::{
+    Back, DiskPoint, Faults, NodeFault, OpKind, Over, Pick, Scenario, Step, Trigger,
+};
 use mailproof_model::sweep::{phases, recording};
 use mailproof_model::target::TargetFile;
 use mailproof_model::verdict::Verdict;
@@ -59,7 +61,10 @@ pub(super) fn points(
                 .map(|p| (p.link, p.phase.to_string())),
         ),
         Over::Event => {
-            let reached = |number| reached(&plain, target, seed, Trigger::Event(number), until);
+            let reached = |number| {
+                let at = Trigger::Event(number);
+                reached(&plain, target, seed, Party::Node(1), at, until)
+            };
             let last = last(recorded.prelude, recorded.happenings, &reached);
             (recorded.prelude + 1..=last).map(Trigger::Event).collect()
         }
@@ -80,14 +85,32 @@ pub(super) fn points(
 
 /// The operations of the disks, disk by disk.
 fn disk(
-    _plain: &Scenario,
-    _nodes: &[Party],
-    _target: &TargetFile,
-    _seed: u64,
-    _recorded: &Trial,
-    _until: At,
+    plain: &Scenario,
+    nodes: &[Party],
+    target: &TargetFile,
+    seed: u64,
+    recorded: &Trial,
+    until: At,
 ) -> Vec<Trigger> {
-    Vec::new()
+    let mut points = Vec::new();
+    for (disk, ops) in &recorded.disk_ops {
+        if !nodes.is_empty() && !nodes.contains(disk) {
+            continue;
+        }
+        let at = |nth| {
+            Trigger::Disk(DiskPoint {
+                disk: *disk,
+                op: OpKind::Any,
+                nth,
+            })
+        };
+        let count = |counts: &OpCounts| counts.get(&OpKind::Any).copied().unwrap_or(0);
+        let before = count(&ops.before);
+        let most = count(&ops.total).max(before);
+        let reached = |nth| reached(plain, target, seed, *disk, at(nth), until);
+        points.extend((before + 1..=last(before, most, &reached)).map(at));
+    }
+    points
 }
 
 /// The last number above `none` that is reached, if there is one; whoever is
@@ -106,10 +129,17 @@ fn last(none: u64, most: u64, reached: &dyn Fn(u64) -> bool) -> u64 {
 }
 
 /// Whether a fault at a point acts, and not later than `until`.
-fn reached(plain: &Scenario, target: &TargetFile, seed: u64, at: Trigger, until: At) -> bool {
+fn reached(
+    plain: &Scenario,
+    target: &TargetFile,
+    seed: u64,
+    node: Party,
+    at: Trigger,
+    until: At,
+) -> bool {
     let mut scenario = plain.clone();
     scenario.steps = vec![Step::Crash(NodeFault {
-        node: Pick::Node(Party::Node(1)),
+        node: Pick::Node(node),
         at,
         back: Back::Same,
         after: None,

@@ -6,6 +6,7 @@
 mod campaign;
 mod killed;
 mod shrink;
+mod sweep;
 mod support;
 
 use std::fs;

@@ -181,11 +181,8 @@ struct Hit {
 fn hits(scenario: &Scenario, sweep: &Sweep, at: &Trigger) -> Vec<Hit> {
     let ends: Vec<Party> = match at {
         Trigger::Point(point) => vec![point.link.from, point.link.to],
-        #[allow(unreachable_patterns)]
-        other => owner(other).map_or_else(
-            || (1..=scenario.cluster.nodes).map(Party::Node).collect(),
-            |node| vec![node],
-        ),
+        Trigger::Disk(point) => vec![point.disk],
+        _ => (1..=scenario.cluster.nodes).map(Party::Node).collect(),
     };
     let hit =
         |node: &Party| node.is_node() && (sweep.nodes.is_empty() || sweep.nodes.contains(node));
@@ -205,12 +202,6 @@ fn hits(scenario: &Scenario, sweep: &Sweep, at: &Trigger) -> Vec<Hit> {
         }
     }
     hits
-}
-
-/// The node whose disk a point is on, if it is on one.
-fn owner(at: &Trigger) -> Option<Party> {
-    let _ = at;
-    None
 }
 
 /// Whether an act on a connection has a meaning at a point.
