@@ -96,7 +96,11 @@ fn sweep(id: &str) -> Trial {
             Verdict::Inconclusive => !swept.reason.split("; ").any(lacks),
             _ => false,
         };
-        if good { Ok(()) } else { Err(swept.report.into()) }
+        if good {
+            Ok(())
+        } else {
+            Err(swept.report.into())
+        }
     })
 }
 

@@ -61,8 +61,16 @@ fn what_a_sweep_cannot_do_is_shown_at_its_place() {
             "bounces = false",
             "s.toml:12:32: a next hop that refuses for good makes mail bounce ^\"answer 550\"",
         ),
-        ("every = 2", "every = 0", "s.toml:15:9: expected 1 (every point) or more ^0"),
-        ("pairs = 10", "pairs = 100001", "s.toml:16:9: expected at most 100000 pairs ^100001"),
+        (
+            "every = 2",
+            "every = 0",
+            "s.toml:15:9: expected 1 (every point) or more ^0",
+        ),
+        (
+            "pairs = 10",
+            "pairs = 100001",
+            "s.toml:16:9: expected at most 100000 pairs ^100001",
+        ),
         (
             "[sweep]",
             "[[step]]\ncrash = { node = \"n1\", at = \"start\" }\n[sweep]",

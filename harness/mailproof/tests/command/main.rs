@@ -6,8 +6,8 @@
 mod campaign;
 mod killed;
 mod shrink;
-mod sweep;
 mod support;
+mod sweep;
 
 use std::fs;
 

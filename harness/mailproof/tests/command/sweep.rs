@@ -45,7 +45,9 @@ fn every_point_is_run_and_counted() {
     assert!(done.err.contains("exhaustive over single faults"), "{done}");
 
     // Twice the same.
-    let again = command(&["sweep", file, "--out", out, "--format", "json", "--jobs", "1"]);
+    let again = command(&[
+        "sweep", file, "--out", out, "--format", "json", "--jobs", "1",
+    ]);
     let mut again: Value = serde_json::from_str(again.out.trim()).unwrap();
     again["seconds"] = object["seconds"].clone();
     assert_eq!(again, object);
@@ -65,7 +67,9 @@ fn every_second_point_is_not_exhaustive() {
     fs::write(&file, SMALL).unwrap();
     let out = dir.path().join("out");
     let (file, out) = (file.to_str().unwrap(), out.to_str().unwrap());
-    let done = command(&["sweep", file, "--out", out, "--every", "2", "--format", "json"]);
+    let done = command(&[
+        "sweep", file, "--out", out, "--every", "2", "--format", "json",
+    ]);
     let object: Value = serde_json::from_str(done.out.trim()).unwrap();
     assert_eq!(object["exhaustive"], false, "{done}");
     assert!(!done.err.contains("exhaustive"), "{done}");
@@ -81,7 +85,12 @@ fn a_case_that_fails_is_kept_with_its_command() {
         .replace("pairs = 5\n", "");
     fs::write(&file, text).unwrap();
     let out = dir.path().join("out");
-    let done = command(&["sweep", file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    let done = command(&[
+        "sweep",
+        file.to_str().unwrap(),
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     assert_eq!(done.code, 1, "{done}");
     let repeat = done
         .err
