@@ -14,7 +14,7 @@ import sys
 OWN = {
     "dir",
     "here",
-    "seeds_per_second_per_thread",
+    "seeds_per_processor_second",
     "stores",
     "counted_twice",
     "missing",

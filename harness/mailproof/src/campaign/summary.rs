@@ -1,5 +1,6 @@
 //! What a campaign amounts to, for people and as JSON.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,6 +22,12 @@ const SCHEMA: &str = "mailproof.campaign/1";
 
 /// So many seeds of a group are listed.
 const LISTED: usize = 5;
+
+/// So many kinds of FAIL and of ERROR are listed for people…
+const CONVICTING: usize = 30;
+
+/// …and of any other verdict.
+const OTHERS: usize = 6;
 
 /// So many ranges of missing seeds are listed.
 const RANGES: usize = 12;
@@ -185,46 +192,72 @@ impl Summary<'_> {
         }
     }
 
-    /// What did not pass, the worst last.
+    /// What did not pass: the worst verdict last, of each what is most often
+    /// first.
     fn sorted(&self) -> Vec<(&(usize, Verdict, String), &Group)> {
         let mut groups: Vec<_> = self.tally.groups.iter().collect();
-        groups.sort_by_key(|((_, verdict, _), _)| *verdict);
+        groups.sort_by_key(|((_, verdict, _), group)| (*verdict, Reverse(group.count)));
         groups
     }
 
     fn groups_text(&self, out: &mut Vec<String>, paint: Paint) {
         // What is worst stands last, where it is seen.
-        for ((scenario, verdict, kind), group) in self.sorted() {
-            let word = paint.paint(Style::of(*verdict), &verdict.to_string());
-            let mut seeds: Vec<_> = group
-                .lowest
-                .keys()
-                .take(LISTED)
-                .map(u64::to_string)
-                .collect();
-            if group.count > seeds.len() as u64 {
-                seeds.push("…".to_owned());
-            }
-            out.push(format!(
-                "  {word}  {}: {} seeds ({}): {kind}",
-                self.id(*scenario),
-                group.count,
-                seeds.join(", ")
-            ));
-            if matches!(verdict, Verdict::Fail | Verdict::Error) {
-                let (events, seed, _) = &group.fewest;
-                out.push(format!("        {}", group.reason));
-                let run = self.kept_dir.join(kept::FOLDER);
-                let run = run.join(kept::name(self.id(*scenario), *seed));
+        let sorted = self.sorted();
+        for groups in sorted.chunk_by(|((_, a, _), _), ((_, b, _), _)| a == b) {
+            let Some(((_, verdict, _), _)) = groups.first() else {
+                continue;
+            };
+            let convicts = matches!(verdict, Verdict::Fail | Verdict::Error);
+            let most = if convicts { CONVICTING } else { OTHERS };
+            if let Some(more) = groups.len().checked_sub(most).filter(|more| *more > 0) {
+                let trials: u64 = groups[most..].iter().map(|(_, group)| group.count).sum();
                 out.push(format!(
-                    "        fewest events: seed {seed} ({events}), {}",
-                    quoted(&run.display().to_string())
+                    "  {verdict}  {trials} trials of {more} more kinds, which --format json tells"
                 ));
-                let repeat = (self.reproduce)(*scenario, *seed);
-                out.push(format!("        Repeat   {repeat}"));
-            } else if group.reason != *kind {
-                out.push(format!("        for instance {}", group.reason));
             }
+            for ((scenario, _, kind), group) in groups.iter().take(most).rev() {
+                self.group_text(out, paint, *verdict, *scenario, kind, group);
+            }
+        }
+    }
+
+    fn group_text(
+        &self,
+        out: &mut Vec<String>,
+        paint: Paint,
+        verdict: Verdict,
+        scenario: usize,
+        kind: &str,
+        group: &Group,
+    ) {
+        let word = paint.paint(Style::of(verdict), &verdict.to_string());
+        let mut seeds: Vec<_> = group
+            .lowest
+            .keys()
+            .take(LISTED)
+            .map(u64::to_string)
+            .collect();
+        if group.count > seeds.len() as u64 {
+            seeds.push("…".to_owned());
+        }
+        let of_it = match group.count {
+            1 => format!("seed {}", seeds.join(", ")),
+            n => format!("{n} seeds ({})", seeds.join(", ")),
+        };
+        out.push(format!("  {word}  {}, {of_it}: {kind}", self.id(scenario)));
+        if matches!(verdict, Verdict::Fail | Verdict::Error) {
+            let (events, seed, _) = &group.fewest;
+            out.push(format!("        {}", group.reason));
+            let run = self.kept_dir.join(kept::FOLDER);
+            let run = run.join(kept::name(self.id(scenario), *seed));
+            out.push(format!(
+                "        fewest events: seed {seed} ({events}), {}",
+                quoted(&run.display().to_string())
+            ));
+            let repeat = (self.reproduce)(scenario, *seed);
+            out.push(format!("        Repeat   {repeat}"));
+        } else if group.reason != *kind {
+            out.push(format!("        for instance {}", group.reason));
         }
     }
 
@@ -264,7 +297,7 @@ impl Summary<'_> {
             ));
         }
         parts.push(format!(
-            "{:.1}/s a thread over all",
+            "{:.1}/s of a processor over all",
             per_second(tally.trials, tally.took as f64 / 1e9)
         ));
         parts.push(format!(
@@ -316,7 +349,7 @@ impl Summary<'_> {
             histories: tally.histories(),
             events: tally.events,
             simulated_seconds: tally.lasted as f64 / 1e9,
-            seeds_per_second_per_thread: per_second(tally.trials, tally.took as f64 / 1e9),
+            seeds_per_processor_second: per_second(tally.trials, tally.took as f64 / 1e9),
             here: self.here.as_ref().map(|here| HereLine {
                 trials: here.trials,
                 seconds: here.seconds,
@@ -339,7 +372,9 @@ impl Summary<'_> {
     }
 
     fn groups(&self) -> Vec<GroupLine> {
-        let groups = self.sorted().into_iter().rev();
+        let mut groups = self.sorted();
+        groups.sort_by_key(|((_, verdict, _), _)| Reverse(*verdict));
+        let groups = groups.into_iter();
         groups
             .map(|((scenario, verdict, kind), group)| GroupLine {
                 scenario: self.id(*scenario).to_owned(),
@@ -418,7 +453,7 @@ struct Object<'a> {
     histories: String,
     events: u64,
     simulated_seconds: f64,
-    seeds_per_second_per_thread: f64,
+    seeds_per_processor_second: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     here: Option<HereLine>,
     #[serde(skip_serializing_if = "Option::is_none")]

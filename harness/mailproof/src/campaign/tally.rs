@@ -33,7 +33,7 @@ pub(super) struct Tally {
     pub(super) events: u64,
     /// Virtual nanoseconds in all.
     pub(super) lasted: u128,
-    /// Nanoseconds that all trials took, each on one thread.
+    /// Nanoseconds of processor time that all trials took.
     pub(super) took: u128,
     /// The sum of a hash of every trial.
     histories: u128,

@@ -36,7 +36,7 @@ pub(super) struct Tried {
     pub(super) events: u64,
     /// Virtual nanoseconds that it lasted.
     pub(super) lasted: u64,
-    /// Real nanoseconds that it took on one thread.
+    /// Nanoseconds of processor time that it took.
     pub(super) took: u64,
     /// The first half of its history's root, hex; absent where there is no
     /// whole history.

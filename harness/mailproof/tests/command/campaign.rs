@@ -59,7 +59,7 @@ fn totals(object: &Value) -> Value {
     for own in [
         "dir",
         "here",
-        "seeds_per_second_per_thread",
+        "seeds_per_processor_second",
         "stores",
         "counted_twice",
         "missing",
