@@ -23,21 +23,32 @@ impl Digest {
 
 /// The number that 32 lower-case hexadecimal digits write.
 fn hex(text: &[u8]) -> Option<u128> {
-    let (high, low) = text.split_at_checked(16)?;
-    let half = |digits: &[u8]| {
-        digits.iter().try_fold(0_u64, |number, digit| {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            Some(number << 4 | u64::from(value))
+    // Digits are as good as random, so a branch on each would be guessed wrong
+    // again and again.
+    const VALUES: [u8; 256] = values();
+    let text: &[u8; 32] = text.try_into().ok()?;
+    let mut wrong = 0;
+    let half = |digits: &[u8], wrong: &mut u8| {
+        digits.iter().fold(0_u64, |number, digit| {
+            let value = VALUES[usize::from(*digit)];
+            *wrong |= value;
+            number << 4 | u64::from(value & 15)
         })
     };
-    if low.len() != 16 {
-        return None;
+    let high = half(&text[..16], &mut wrong);
+    let low = half(&text[16..], &mut wrong);
+    (wrong < 16).then_some(u128::from(high) << 64 | u128::from(low))
+}
+
+/// The value of each hexadecimal digit; 255 for every other byte.
+const fn values() -> [u8; 256] {
+    let mut values = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-    Some(u128::from(half(high)?) << 64 | u128::from(half(low)?))
+    values
 }
 
 /// A reply to the end of data as a link saw it.
@@ -236,6 +247,44 @@ impl Mail {
             (_, Some(s)) if s >= 400 => Ended::Refused(s),
             _ if dot || opaque => Ended::NoReply,
             _ => Ended::NotSent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_differ_where_their_texts_do() {
+        let text = "00112233445566778899aabbccddeeff";
+        assert_eq!(
+            Digest::of(text),
+            Digest(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff)
+        );
+        let mut seen = vec![Digest::of(text)];
+        let mut add = |other: &str| {
+            let digest = Digest::of(other);
+            assert!(!seen.contains(&digest), "{other}");
+            seen.push(digest);
+        };
+        for at in 0..text.len() {
+            for by in ["5", "e", "F", "g", "+", "\u{7f}"] {
+                let mut other = text.to_owned();
+                other.replace_range(at..=at, by);
+                if other != text {
+                    add(&other);
+                }
+            }
+        }
+        for other in [
+            "",
+            "0",
+            &text[1..],
+            &text.to_uppercase(),
+            &format!("0{text}"),
+        ] {
+            add(other);
         }
     }
 }
