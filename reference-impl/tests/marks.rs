@@ -226,7 +226,10 @@ fn withdrawals() {
     reach(&mut world, Mark::TakeoverBySilence, TAKEOVER + POLL * 2);
     reach(&mut world, Mark::AbortUnconfirmed, POLL * 2);
     world.heal(Party::Node(0), Party::Node(1));
-    reach(&mut world, Mark::AbortAfterTakeover, POLL * 10);
+    // Whoever comes first: the withdrawal, or the holder's own question.
+    world.until("an end of the takeover", POLL * 10, |w| {
+        w.marked(Mark::AbortAfterTakeover) + w.marked(Mark::DiscardAfterTakeover) > 0
+    });
 }
 
 /// The record of a copy's second holder is lost with the primary's power: the

@@ -603,3 +603,22 @@ fn a_session_without_the_private_verbs_is_not_kept_for_polls() {
     assert_eq!((sink.connections, quits), (6, 6), "{:?}", sink.lines);
     assert_eq!(world.view(0).counters.heartbeats_failed, 6);
 }
+
+/// Two nodes that have copies made by each other all the time ask for discards
+/// nevertheless: contact of another kind is no answer.
+#[test]
+fn traffic_both_ways_does_not_put_the_question_off() {
+    let mut world = World::cluster(2);
+    for n in 0..60 {
+        // Every 10 s a message each way: never two minutes without contact.
+        for node in 0..2 {
+            assert_eq!(world.deliver(node, &format!("m{node}-{n}"), &["a@x"]), 250);
+        }
+        world.run(Duration::from_secs(10));
+        for node in 0..2 {
+            // As many as come in between two questions, and the time of one.
+            let held = world.view(node).shadows.len();
+            assert!(held <= 14, "n{} holds {held} copies", node + 1);
+        }
+    }
+}

@@ -40,6 +40,11 @@ pub(crate) struct Peer {
     pub(crate) reachable: bool,
     /// When the last poll began; polls that hang must not pile up.
     pub(crate) polled_at: u64,
+    /// When it answered the last question for discards, or the first copy came
+    /// about which it could have been asked. Other contact is proof of life
+    /// and no answer: where nodes hold copies for each other there is always
+    /// some.
+    pub(crate) reported_at: u64,
     /// Questions for discards that it has not answered.
     pub(crate) asking: u32,
     /// Copies held for it.
@@ -81,6 +86,7 @@ impl Peer {
             last_contact: now,
             reachable: true,
             polled_at: 0,
+            reported_at: now,
             asking: 0,
             held: BTreeMap::new(),
             asked_up_to: None,
@@ -190,7 +196,7 @@ impl Queue {
         let after = |from: u64, time: std::time::Duration| {
             from.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
         };
-        let poll = after(entry.last_contact.max(entry.polled_at), frequency);
+        let poll = after(entry.reported_at.max(entry.polled_at), frequency);
         let mut at = poll;
         if !entry.held.is_empty() {
             at = at.min(after(entry.last_contact, span));
@@ -228,7 +234,7 @@ impl Queue {
         if entry.curious_until <= now {
             entry.curious_until = 0;
         }
-        let last = entry.last_contact.max(entry.polled_at);
+        let last = entry.reported_at.max(entry.polled_at);
         if entry.of_interest() && now.saturating_sub(last) >= frequency {
             entry.polled_at = now;
             match entry.host {

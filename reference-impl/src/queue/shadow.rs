@@ -89,7 +89,11 @@ impl Queue {
             asked_at: self.now.mono,
             asked_boot: boot_of(key.sequence),
         };
-        self.peers[peer].held.insert(key.clone(), held);
+        let entry = &mut self.peers[peer];
+        if !entry.of_interest() {
+            entry.reported_at = self.now.mono;
+        }
+        entry.held.insert(key.clone(), held);
         self.wait(record, Waiter::Shadow { conn, peer, key });
     }
 

@@ -89,6 +89,7 @@ impl Client {
         if let Some(peer) = self.peer {
             queue.heard(peer);
             queue.peers[peer].curious_until = 0;
+            queue.peers[peer].reported_at = queue.now.mono;
             queue.arm_peer(peer);
             if !queue.peers[peer].pushed.is_empty() {
                 return self.begin_query(Query::Withdraw, queue);
