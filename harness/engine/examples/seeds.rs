@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use mailproof_engine::sim::{TrialOptions, trial};
 use mailproof_model::plan::Plan;
+use mailproof_model::scenario::{Step, Trigger};
 use mailproof_model::verdict::Verdict;
 use mailproof_model::{scenario, target};
 
@@ -28,6 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut reasons: BTreeMap<String, (u64, Vec<u64>)> = BTreeMap::new();
     let mut marks: BTreeMap<String, u64> = BTreeMap::new();
     let mut slowest = (0, 0);
+    // By the kind of fault: drawn, acted.
+    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let mut remarks: BTreeMap<String, u64> = BTreeMap::new();
     let (mut messages, mut faults, mut acted, mut virtual_time) = (0_u64, 0, 0, 0_u64);
     for seed in from..to {
         let plan = Plan::build(&scenario, &target, "sim", seed, &format!("seed-{seed}"))?;
@@ -43,6 +47,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 virtual_time += trial.lasted;
                 let judgement = trial.judgement;
                 acted += judgement.acted.len();
+                for (n, step) in (0_u32..).zip(steps) {
+                    if let Some(kind) = kind_of(step) {
+                        let entry = kinds.entry(kind).or_default();
+                        entry.0 += 1;
+                        entry.1 += u64::from(judgement.acted.contains(&n));
+                    }
+                }
+                for remark in &judgement.remarks {
+                    *remarks.entry(plain(remark)).or_default() += 1;
+                }
                 let kind = match judgement.verdict {
                     Verdict::Fail => judgement
                         .findings
@@ -69,13 +83,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if verdict != "PASS"
             && let Some(reason) = reason
         {
-            let plain: String = reason
-                .chars()
-                .map(|c| if c.is_ascii_digit() { '#' } else { c })
-                .collect();
-            let mut plain = plain.replace("##", "#").replace("##", "#");
-            plain.truncate(plain.floor_char_boundary(150));
-            let entry = reasons.entry(format!("{verdict}: {plain}")).or_default();
+            let entry = reasons
+                .entry(format!("{verdict}: {}", plain(&reason)))
+                .or_default();
             entry.0 += 1;
             entry.1.push(seed);
         }
@@ -104,8 +114,56 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (reason, (count, seeds)) in reasons.iter().take(40) {
         println!("{count:>7} {reason} {:?}", &seeds[..seeds.len().min(6)]);
     }
+    if verbose {
+        for (kind, (drawn, acted)) in &kinds {
+            println!(
+                "{:>4.0} % of {drawn:>6} {kind}",
+                *acted as f64 * 100.0 / *drawn as f64
+            );
+        }
+        let mut remarks: Vec<_> = remarks.into_iter().collect();
+        remarks.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+        for (remark, count) in remarks.iter().take(25) {
+            println!("{count:>7} remark: {remark}");
+        }
+    }
     for (mark, count) in &marks {
         println!("mark {mark} {count}");
     }
     Ok(())
+}
+
+/// A sentence without its numbers, so that alike ones are counted together.
+fn plain(text: &str) -> String {
+    let marked: String = text
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '#' } else { c })
+        .collect();
+    let mut plain = marked.replace("##", "#").replace("##", "#");
+    plain.truncate(plain.floor_char_boundary(150));
+    plain
+}
+
+/// A fault's kind, what brings it, and on which side of the cluster.
+fn kind_of(step: &Step) -> Option<String> {
+    step.failure()?;
+    let value = serde_json::to_value(step).ok()?;
+    let (kind, inner) = value.as_object()?.iter().next()?;
+    let act = match &inner["act"] {
+        serde_json::Value::String(act) => act.clone(),
+        serde_json::Value::Object(act) => act.keys().next()?.clone(),
+        _ => String::new(),
+    };
+    let (mut link, mut when) = (inner["on"].as_str().map(str::to_owned), "moment".to_owned());
+    if let Some(Trigger::Point(point)) = step.trigger() {
+        link = Some(point.link.to_string());
+        when = "point".to_owned();
+    }
+    let side = match link {
+        None => "",
+        Some(l) if l.starts_with("client") => "client",
+        Some(l) if l.contains("->n") => "peers",
+        Some(_) => "end",
+    };
+    Some(format!("{kind} {act} {when} {side}"))
 }
