@@ -1608,7 +1608,7 @@ class Evidence:
             held = next((e for e in self.l.held if e.f["fault"] == n), None)
             if act != "hold" or not held:
                 self.lack(f"fault {n} never fired")
-            elif not self.under_way(ends(held.link)[0], held):
+            elif not self.passing_held(held) and not self.under_way(ends(held.link)[0], held):
                 self.lack(f"in-flight during fault {n}")
             return
         first = fired[0]
@@ -1807,9 +1807,52 @@ class Evidence:
                     again = ends(h.link)[0] == source and h.dot.id > first.id
                     if again and h.conn != conn:
                         return True
-        return conn is not None and any(
+        if conn is not None and any(
             e.f["conn"] == conn and e.id > first.id and e.f["how"] != "fin"
             for e in l.shuts.get(name, [])
+        ):
+            return True
+        if conn is None and act in ("reset", "blackhole"):
+            after = [e.id for es in l.fired.values() for e in es if e.id > first.id]
+            until = min(after, default=2**64)
+            ended = [e for e in l.shuts.get(name, []) if e.f["how"] != "fin"]
+            if act == "blackhole":
+                ended += l.refused.get(name, [])
+            if any(first.id < e.id < until for e in ended):
+                return True
+        return act == "blackhole" and self.stalled(name, conn, first, l.removed.get(n))
+
+    def stalled(self, name, conn, first, removed):
+        """A transaction that went on only when the link carried again."""
+        if removed is None:
+            return False
+        for h in self.l.dots.get(name, []):
+            if h.dot.id < first.id and conn in (None, h.conn):
+                if h.answers and h.answers[0].id > removed.id:
+                    return True
+        source, to = ends(name)
+        return source == "client" and any(
+            t.f["node"] == to
+            and t.begun.id < first.id
+            and (not t.hop or conn in (None, t.hop.conn))
+            and t.outcome
+            and t.outcome.id > removed.id
+            for m in self.l.mails.values()
+            for t in m.tries
+        )
+
+    def passing_held(self, held):
+        """Mail on the link and connection that stands held."""
+        for h in self.l.dots.get(held.link, []):
+            if h.dot.id < held.id and h.conn == held.f["conn"]:
+                return True
+        source, to = ends(held.link)
+        return source == "client" and any(
+            t.f["node"] == to
+            and t.begun.at <= held.at
+            and (not t.outcome or t.outcome.at >= held.at)
+            for m in self.l.mails.values()
+            for t in m.tries
         )
 
     @staticmethod

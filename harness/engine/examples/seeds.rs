@@ -2,7 +2,8 @@
 //! for work on scenarios and the judge. Campaigns proper are `mailproof run
 //! --seeds`.
 //!
-//! `seeds SCENARIO.toml TARGET.toml A..B [-v]`
+//! `seeds SCENARIO.toml TARGET.toml A..B [-v]`; `-v` tells of each seed that
+//! does not pass, and keeps the history of those that fail in `/tmp`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use mailproof_engine::sim::{TrialOptions, trial};
 use mailproof_model::plan::Plan;
 use mailproof_model::scenario::{Step, Trigger};
+use mailproof_model::target::TargetFile;
 use mailproof_model::verdict::Verdict;
 use mailproof_model::{scenario, target};
 
@@ -66,6 +68,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => None,
                 };
                 let reason = kind.unwrap_or_default() + &judgement.reason;
+                if verbose && judgement.verdict == Verdict::Fail {
+                    let kept = trial_with_history(&plan, &target)?;
+                    let file = format!("/tmp/seeds-{}-{seed}.jsonl", scenario.id.replace('/', "."));
+                    std::fs::write(&file, kept)?;
+                    let first = judgement.findings.iter().find(|f| f.fails);
+                    let timeline = first.map(|f| f.timeline.clone()).unwrap_or_default();
+                    println!("{file} {timeline:?}");
+                }
                 if verbose && judgement.verdict != Verdict::Pass {
                     println!("seed {seed}: {} {reason}", judgement.verdict);
                 }
@@ -131,6 +141,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("mark {mark} {count}");
     }
     Ok(())
+}
+
+fn trial_with_history(
+    plan: &Plan,
+    target: &TargetFile,
+) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    let options = TrialOptions {
+        history: true,
+        ..TrialOptions::default()
+    };
+    Ok(trial(plan, target, options)?.history)
 }
 
 /// A sentence without its numbers, so that alike ones are counted together.

@@ -5,7 +5,7 @@ use super::{chance, log_between, weighted};
 use crate::party::Party;
 use crate::rng::Rng;
 use crate::scenario::{
-    Back, ChaosKind, LinkAct, LinkFault, NodeFault, Pause, Pick, Span, Step, Trigger,
+    Back, ChaosKind, LinkAct, LinkFault, NodeFault, Pause, Pick, Span, Step, Times, Trigger,
 };
 
 const MS: u64 = 1_000_000;
@@ -51,7 +51,7 @@ impl Draft<'_> {
             | ChaosKind::CutAt
             | ChaosKind::Answer => self.at_point(rng, kind),
             ChaosKind::Reset | ChaosKind::Blackhole | ChaosKind::Delay | ChaosKind::Refuse => {
-                if chance(rng, 50) {
+                if self.place.sure || chance(rng, 50) {
                     self.at_point(rng, kind)
                 } else {
                     self.of_link(rng, kind)
@@ -65,7 +65,7 @@ impl Draft<'_> {
     fn of_node(&self, rng: &mut Rng, kind: ChaosKind) -> Option<Drawn> {
         let lost = kind == ChaosKind::NodeLost;
         let stores = self.place.scenario.cluster.stores;
-        let (pick, at, node) = if stores > 0 && !lost && chance(rng, 25) {
+        let (pick, at, node) = if stores > 0 && !lost && !self.place.sure && chance(rng, 25) {
             let node = Party::Store(rng.between(1, u64::from(stores)) as u16);
             (Pick::Node(node), self.moment(rng), Some(node))
         } else {
@@ -128,9 +128,10 @@ impl Draft<'_> {
     /// A transport node and the moment at which it is hit.
     fn transport(&self, rng: &mut Rng) -> Option<(Pick, Trigger, Option<Party>)> {
         let node = self.place.node(rng)?;
-        Some(match rng.below(10) {
+        let how = if self.place.sure { 0 } else { rng.below(10) };
+        Some(match how {
             // In the middle of a dialogue.
-            0..=3 => {
+            0..=4 => {
                 let link = self.place.link(rng, true)?;
                 let point = self.place.point(rng, link, None)?;
                 let near = if link.from.is_node() {
@@ -147,8 +148,8 @@ impl Draft<'_> {
                     (Pick::Held, Trigger::Point(point), Some(near))
                 }
             }
-            4..=6 => (Pick::Busiest, self.moment(rng), None),
-            7 => (Pick::Any, self.moment(rng), None),
+            5..=7 => (Pick::Busiest, self.moment(rng), None),
+            8 => (Pick::Any, self.moment(rng), None),
             _ => (Pick::Node(node), self.moment(rng), Some(node)),
         })
     }
@@ -158,8 +159,8 @@ impl Draft<'_> {
         let share = self.share.max(1);
         let later = |rng: &mut Rng| share.saturating_add(rng.below(15) as u8).min(97);
         match rng.below(10) {
-            0..=4 => Trigger::Accepted(later(rng)),
-            5..=7 => Trigger::Delivered(later(rng)),
+            0..=5 => Trigger::Accepted(later(rng)),
+            6..=8 => Trigger::Delivered(later(rng)),
             _ => Trigger::After(rounded(log_between(rng, MS, 400 * MS))),
         }
     }
@@ -215,11 +216,13 @@ impl Draft<'_> {
     /// How long a link stays broken: mostly shorter than a takeover takes,
     /// sometimes longer.
     fn lasts(&self, rng: &mut Rng, act: &LinkAct) -> Span {
-        let most = match act {
-            LinkAct::Delay(_) => self.takeover,
-            _ => self.takeover * 2,
+        let drawn = log_between(rng, 20 * MS, self.takeover * 2);
+        // Mail that a link delays must get through while it does.
+        let least = match act {
+            LinkAct::Delay(span) => span.resolve(&Times::new()).unwrap_or(0) * 3,
+            _ => 0,
         };
-        rounded(log_between(rng, 20 * MS, most))
+        rounded(drawn.max(least))
     }
 }
 

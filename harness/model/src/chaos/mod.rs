@@ -46,14 +46,24 @@ pub fn draw(scenario: &Scenario, target: &TargetFile, seed: u64) -> Result<Scena
         id: &scenario.id,
     };
     let cluster = shape::cluster(chaos, target, &mut source.of("cluster"));
+    let time = shape::times(target, &mut source.of("times"));
+    let times = planning::times(&time, target)?;
+    let takeover = times.get("takeover").copied().unwrap_or(0);
+    let wanted = count(&mut source.of("number"), chaos.faults).max(1);
     let mut drawn = Scenario {
         id: scenario.id.clone(),
         title: scenario.title.clone(),
         about: scenario.about.clone(),
         rules: scenario.rules.clone(),
         needs: scenario.needs.clone(),
-        workload: shape::workload(chaos, &cluster, &mut source.of("workload")),
-        time: shape::times(target, &mut source.of("times")),
+        workload: shape::workload(
+            chaos,
+            &cluster,
+            takeover,
+            wanted,
+            &mut source.of("workload"),
+        ),
+        time,
         steps: Vec::new(),
         expect: Expect {
             delivered: Delivered::ExactlyOnce,
@@ -74,7 +84,6 @@ pub fn draw(scenario: &Scenario, target: &TargetFile, seed: u64) -> Result<Scena
         }
         drawn.expect.level = Level::Mailbox;
     }
-    let times = planning::times(&drawn.time, target)?;
     let base = Plan {
         run: "drawn".to_owned(),
         version: String::new(),
@@ -85,7 +94,7 @@ pub fn draw(scenario: &Scenario, target: &TargetFile, seed: u64) -> Result<Scena
         scenario: drawn,
         disarmed: Vec::new(),
     };
-    plan::faults(chaos, base, &source).map(|plan| plan.scenario)
+    plan::faults(chaos, base, wanted, &source).map(|plan| plan.scenario)
 }
 
 /// The source of chance of one seed of one scenario, by purpose.

@@ -19,14 +19,17 @@ const DIALOGUE: [(&str, u64); 17] = [
     ("rcpt-reply", 2),
     ("data", 2),
     ("data-reply", 2),
-    ("content", 4),
-    ("dot", 8),
-    ("after-dot", 6),
-    ("end-reply", 10),
-    ("after-end-reply", 6),
+    ("content", 6),
+    ("dot", 16),
+    ("after-dot", 14),
+    ("end-reply", 20),
+    ("after-end-reply", 10),
     ("quit", 1),
     ("quit-reply", 1),
 ];
+
+/// The phases at which a message is between two parties.
+const PASSING: [&str; 4] = ["dot", "after-dot", "end-reply", "after-end-reply"];
 
 /// The sides of a cluster that a link can be on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,11 @@ pub(super) struct Place<'a> {
     pub(super) verbs: &'a [String],
     /// Nodes that are gone for good.
     pub(super) gone: &'a [Party],
+    /// The share of the mail, in percent, that is under way or over when the
+    /// fault comes.
+    pub(super) share: u8,
+    /// Only where mail passes, and soon.
+    pub(super) sure: bool,
 }
 
 impl Place<'_> {
@@ -52,6 +60,23 @@ impl Place<'_> {
             .map(Party::Node)
             .filter(|n| !self.gone.contains(n))
             .collect()
+    }
+
+    /// The transport nodes that the sender's sessions begin with: the others
+    /// get mail only when one of these does not answer.
+    fn served(&self) -> Vec<Party> {
+        let workload = &self.scenario.workload;
+        let nodes = self.nodes();
+        let served: Vec<Party> = nodes
+            .iter()
+            .copied()
+            .filter(|node| match (workload.to, node) {
+                (Spread::Only(only), node) => *node == only,
+                (Spread::RoundRobin, Party::Node(n)) => *n <= workload.sessions,
+                (Spread::RoundRobin, _) => false,
+            })
+            .collect();
+        if served.is_empty() { nodes } else { served }
     }
 
     /// A transport node that is left.
@@ -64,14 +89,18 @@ impl Place<'_> {
     pub(super) fn link(&self, rng: &mut Rng, peers: bool) -> Option<Link> {
         let nodes = self.nodes();
         let mut sides = vec![(Side::Client, 3), (Side::End, 3)];
-        if peers && nodes.len() > 1 {
+        if peers && nodes.len() > 1 && !self.sure {
             sides.push((Side::Peers, 4));
         }
         let end = match self.scenario.cluster.stores {
             0 => Party::Mailbox,
             n => Party::Store(rng.between(1, u64::from(n)) as u16),
         };
-        let node = pick(rng, &nodes)?;
+        let node = if self.sure || rng.below(4) > 0 {
+            pick(rng, &self.served())?
+        } else {
+            pick(rng, &nodes)?
+        };
         Some(match weighted(rng, &sides)? {
             Side::Client => match self.scenario.workload.to {
                 Spread::Only(only) if self.gone.contains(&only) => return None,
@@ -95,9 +124,12 @@ impl Place<'_> {
             .collect();
         if matches!((link.from, link.to), (Party::Node(_), Party::Node(_))) {
             for verb in self.verbs {
-                phases.push((format!("verb({verb})"), 5));
-                phases.push((format!("verb-reply({verb})"), 5));
+                phases.push((format!("verb({verb})"), 4));
+                phases.push((format!("verb-reply({verb})"), 4));
             }
+        }
+        if self.sure {
+            phases.retain(|(phase, _)| PASSING.contains(&phase.as_str()));
         }
         phases.retain(|(phase, _)| match act {
             Some(LinkAct::LoseReply) => holds_reply(phase),
@@ -123,20 +155,22 @@ impl Place<'_> {
             "connect" | "greeting" | "ehlo" | "ehlo-reply" | "quit" | "quit-reply"
         ) || phase.contains("XPEER")
             || phase.contains("XPROVE");
-        let nodes = u32::from(self.scenario.cluster.nodes);
+        let nodes = u32::try_from(self.served().len()).unwrap_or(1).max(1);
+        let peers = u32::from(self.scenario.cluster.nodes).saturating_sub(1);
         let expected = match (link.from, workload.to) {
-            _ if once => 2,
+            _ if once => 3,
             (Party::Client, Spread::Only(_)) => workload.messages,
             (Party::Client, Spread::RoundRobin) => workload.messages / nodes,
-            (_, _) if phase.starts_with("verb") => 4,
+            (_, _) if phase.starts_with("verb") => 6,
             (_, _) if link.to.is_node() && !matches!(link.to, Party::Store(_)) => {
-                workload.messages / nodes / nodes.saturating_sub(1).max(1)
+                workload.messages / nodes / peers.max(1)
             }
             (_, _) => workload.messages / nodes,
         };
-        // The earlier ones leave more to come.
-        let most = u64::from((expected / 3).max(1));
-        rng.between(1, most) as u32
+        // What is left of it; the earlier ones leave more to come.
+        let left = u64::from(expected) * u64::from(100 - self.share.min(90)) / 100;
+        let most = if self.sure { left / 8 } else { left / 3 };
+        rng.between(1, most.max(1)) as u32
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::fault::{Draft, Drawn};
 use super::place::Place;
-use super::{Source, count, log_between, swarm, weighted};
+use super::{Source, chance, log_between, swarm, weighted};
 use crate::claims::{self, Cover};
 use crate::party::Party;
 use crate::plan::Plan;
@@ -22,7 +22,12 @@ const LONG: u64 = 120_000_000_000;
 const TRIES: u32 = 8;
 
 /// Fills in the steps of a plan.
-pub(super) fn faults(chaos: &Chaos, base: Plan, source: &Source<'_>) -> Result<Plan, Refusal> {
+pub(super) fn faults(
+    chaos: &Chaos,
+    base: Plan,
+    wanted: u32,
+    source: &Source<'_>,
+) -> Result<Plan, Refusal> {
     let all = chaos.kinds.as_deref().unwrap_or(&ChaosKind::ALL);
     let may: Vec<ChaosKind> = all
         .iter()
@@ -36,7 +41,6 @@ pub(super) fn faults(chaos: &Chaos, base: Plan, source: &Source<'_>) -> Result<P
     }
     let kinds = swarm::kinds(&may, &mut source.of("swarm"));
     let rng = &mut source.of("faults");
-    let wanted = count(rng, chaos.faults).max(1);
     let mut line = Line {
         within: chaos.within,
         verbs: &chaos.verbs,
@@ -51,11 +55,14 @@ pub(super) fn faults(chaos: &Chaos, base: Plan, source: &Source<'_>) -> Result<P
         if n > 0 {
             line.pause(rng);
         }
+        // The first, and some more, strike where mail passes for certain, so
+        // that few seeds break nothing.
+        let sure = n == 0 || chance(rng, 30);
         for _ in 0..TRIES {
             let Some(kind) = weighted(rng, &kinds) else {
                 break;
             };
-            if let Some(drawn) = line.draft(share).fault(rng, kind)
+            if let Some(drawn) = line.draft(share, sure).fault(rng, kind)
                 && line.add(drawn)
             {
                 break;
@@ -117,12 +124,14 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    fn draft(&self, share: u8) -> Draft<'_> {
+    fn draft(&self, share: u8, sure: bool) -> Draft<'_> {
         Draft {
             place: Place {
                 scenario: &self.plan.scenario,
                 verbs: self.verbs,
                 gone: &self.gone,
+                share,
+                sure,
             },
             share,
             takeover: self.plan.time("takeover").max(1),

@@ -22,7 +22,16 @@ pub(super) fn cluster(chaos: &Chaos, target: &TargetFile, rng: &mut Rng) -> Clus
 
 /// The mail of a seed: most seeds have small messages, some only tiny ones,
 /// few large ones.
-pub(super) fn workload(chaos: &Chaos, cluster: &Cluster, rng: &mut Rng) -> Workload {
+///
+/// `takeover` (nanoseconds) and the number of faults tell how long it must go
+/// on to be still under way when the last of them comes.
+pub(super) fn workload(
+    chaos: &Chaos,
+    cluster: &Cluster,
+    takeover: u64,
+    faults: u32,
+    rng: &mut Rng,
+) -> Workload {
     let shapes = [
         ((1, 200), 20),
         ((100, 2 * KIB), 50),
@@ -50,9 +59,14 @@ pub(super) fn workload(chaos: &Chaos, cluster: &Cluster, rng: &mut Rng) -> Workl
     };
     // Mail sent as fast as it goes is over before the second fault; mail that
     // comes in over seconds meets them all.
-    let pace = (!chance(rng, 40)).then(|| {
-        let all = log_between(rng, 200 * MS, 6_000 * MS);
-        let each = all * u64::from(sessions) / u64::from(messages.max(1));
+    let burst = if faults > 2 { 10 } else { 40 };
+    let pace = (!chance(rng, burst)).then(|| {
+        let all = log_between(
+            rng,
+            takeover / 2,
+            takeover.saturating_mul(u64::from(faults) + 1),
+        );
+        let each = all.saturating_mul(u64::from(sessions)) / u64::from(messages.max(1));
         Span::nanoseconds((each / MS).max(1) * MS)
     });
     let sender = if chance(rng, 6) {

@@ -16,11 +16,21 @@ pub(super) fn kinds(may: &[ChaosKind], rng: &mut Rng) -> Vec<(ChaosKind, u64)> {
         .filter(|_| !single)
         .collect();
     if kinds.is_empty() {
-        let at = usize::try_from(rng.below(may.len() as u64)).unwrap_or(0);
-        kinds.extend(may.get(at));
+        let all: Vec<(ChaosKind, u64)> = may.iter().map(|kind| (*kind, felt(*kind))).collect();
+        kinds.extend(weighted(rng, &all));
     }
     kinds
         .into_iter()
-        .map(|kind| (kind, 1 << rng.below(4)))
+        .map(|kind| (kind, felt(kind) << rng.below(4)))
         .collect()
+}
+
+/// How likely such a fault is felt: kinds that often pass unnoticed are drawn
+/// less often.
+fn felt(kind: ChaosKind) -> u64 {
+    match kind {
+        ChaosKind::Refuse => 1,
+        ChaosKind::HalfClose => 2,
+        _ => 4,
+    }
 }

@@ -24,7 +24,7 @@ pub(super) fn on_link(
     ledger: &Ledger,
     label: &str,
     act: &LinkAct,
-    fired: Fired,
+    (fired, removed): (Fired, Option<Mark>),
 ) {
     let Some(link) = fired.link else {
         proof.lack(format!("{label} names no link"));
@@ -68,6 +68,11 @@ pub(super) fn on_link(
                             format!("connection {conn} on {link} broke off"),
                         )
                     })
+            })
+            .or_else(|| whole(ledger, link, act, fired))
+            .or_else(|| match act {
+                LinkAct::Blackhole => stalled(ledger, link, fired, removed?),
+                _ => None,
             }),
     };
     match effect {
@@ -99,6 +104,75 @@ pub(super) fn on_link(
             }
         }
     }
+}
+
+/// What a fault on a whole link did to one of its connections, or to a dial,
+/// before any other fault came.
+fn whole(
+    ledger: &Ledger,
+    link: Link,
+    act: &LinkAct,
+    fired: Fired,
+) -> Option<(Witness, Mark, String)> {
+    let dials = match (act, fired.conn) {
+        (LinkAct::Reset, None) => false,
+        (LinkAct::Blackhole, None) => true,
+        _ => return None,
+    };
+    let next = ledger
+        .faults
+        .values()
+        .flat_map(|f| &f.fired)
+        .map(|f| f.mark.id)
+        .filter(|id| *id > fired.mark.id)
+        .min()
+        .unwrap_or(u64::MAX);
+    let within = |m: &Mark| m.id > fired.mark.id && m.id < next;
+    let wire = ledger.wires.get(&link)?;
+    let ended = wire
+        .ended
+        .iter()
+        .find(|e| e.how != Shut::Fin && within(&e.mark))
+        .map(|e| (e.mark, format!("connection {} on {link} broke off", e.conn)));
+    let found = ended.or_else(|| {
+        let refused = wire.refused.iter().find(|m| dials && within(m))?;
+        Some((*refused, format!("a dial on {link} got no answer")))
+    });
+    found.map(|(mark, text)| (Witness::Link(link), mark, text))
+}
+
+/// A transaction that was under way when a link fell silent and went on when
+/// it carried again.
+fn stalled(
+    ledger: &Ledger,
+    link: Link,
+    fired: Fired,
+    removed: Mark,
+) -> Option<(Witness, Mark, String)> {
+    let hit = |h: &Hop| h.link == link && fired.conn.is_none_or(|c| c == h.conn);
+    let hop = ledger.mails.iter().find_map(|mail| {
+        let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+        tried
+            .chain(&mail.hops)
+            .filter(|h| hit(h) && h.dot.id < fired.mark.id)
+            .find_map(|h| h.answers.first().filter(|a| a.mark.id > removed.id))
+            .map(|a| (Witness::Link(link), a.mark))
+    });
+    let attempt = || {
+        ledger.mails.iter().find_map(|mail| {
+            mail.tries
+                .iter()
+                .filter(|t| link.from == Party::Client && t.node == link.to)
+                .filter(|t| t.begun.id < fired.mark.id && t.hop.as_ref().is_none_or(hit))
+                .filter_map(|t| t.outcome.as_ref())
+                .find(|o| o.mark.id > removed.id)
+                .map(|o| (Witness::Client, o.mark))
+        })
+    };
+    hop.or_else(attempt).map(|(witness, mark)| {
+        let text = format!("a transaction on {link} stood until the link carried again");
+        (witness, mark, text)
+    })
 }
 
 /// A transaction after the fault took at least as long as the delay.
@@ -176,6 +250,27 @@ fn transaction(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Mark, u32)>
                 .map(move |h| (h.dot, msg))
         })
         .max()
+}
+
+/// Mail that was passing a link and connection, for a hold that is its own
+/// witness.
+pub(super) fn passing(
+    ledger: &Ledger,
+    link: Link,
+    fault: u32,
+    at: Mark,
+) -> Option<(Witness, Mark, u32)> {
+    let held = ledger.wires.get(&link)?.held.iter();
+    let conn = held.filter(|h| h.fault == fault).map(|h| h.conn).next()?;
+    let fired = Fired {
+        mark: at,
+        node: None,
+        link: Some(link),
+        conn: Some(conn),
+    };
+    transaction(ledger, link, fired)
+        .map(|(mark, msg)| (Witness::Link(link), mark, msg))
+        .or_else(|| attempt_open(ledger, link, at.at))
 }
 
 fn attempt_open(ledger: &Ledger, link: Link, at: At) -> Option<(Witness, Mark, u32)> {

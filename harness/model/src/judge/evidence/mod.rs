@@ -238,7 +238,15 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
                 mark,
                 format!("{label}: {l} stood still"),
             );
-            node::in_flight(proof, ledger, &label, l.from, mark);
+            match link::passing(ledger, l, n, mark) {
+                Some((witness, mark, msg)) => proof.add(
+                    EvidenceKind::InFlight,
+                    witness,
+                    mark,
+                    format!("{label}: message {msg} was passing {l}"),
+                ),
+                None => node::in_flight(proof, ledger, &label, l.from, mark),
+            }
             return;
         }
         proof.lack(format!("{label} never fired"));
@@ -314,7 +322,10 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
             }
             node::in_flight(proof, ledger, &label, node, first.mark);
         }
-        Step::Link(f) => link::on_link(proof, plan, ledger, &label, &f.act, *first),
+        Step::Link(f) => {
+            let removed = ledger.faults.get(&n).and_then(|f| f.removed);
+            link::on_link(proof, plan, ledger, &label, &f.act, (*first, removed));
+        }
         Step::Partition(p) => partition::parted(proof, plan, ledger, &label, n, p),
         Step::Wait(_) => {}
     }
