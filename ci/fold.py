@@ -892,10 +892,35 @@ class Judge:
         for e in self.conn_fired.get(conn, ()):
             if e.id >= hop.dot.id and e.at <= until:
                 return None
+        if self.kept(hop.link, conn, hop.dot.at, until):
+            return None
         for o in self.outages(source):
             if o.start <= until and (o.end is None or o.end > event.at) and self.died(source, o):
                 return None
         return reply.at
+
+    def kept(self, name, conn, since, until):
+        """Whether a connection stood held, or its link carried nothing or late."""
+        l = self.ledger
+        stretches = []
+        for h in l.held:
+            if h.f["conn"] == conn:
+                ends_at = [
+                    r.at
+                    for r in l.released
+                    if r.link == h.link and r.f["fault"] == h.f["fault"] and r.id > h.id
+                ]
+                stretches.append((h.at, min(ends_at, default=None)))
+        for n, fired in l.fired.items():
+            kind, step = self.steps[n] if n < len(self.steps) else ("", {})
+            act = step.get("act")
+            if kind != "link" or not (act == "blackhole" or type(act) is dict and "delay" in act):
+                continue
+            removed = l.removed.get(n)
+            for e in fired:
+                if e.f.get("link") == name:
+                    stretches.append((e.at, removed.at if removed else None))
+        return any(a <= until and (b is None or b >= since) for a, b in stretches)
 
     def died(self, node, outage):
         """Whether a life ended in the outage: it was no mere pause."""

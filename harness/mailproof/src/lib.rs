@@ -81,7 +81,12 @@ pub fn say(text: &str) {
 fn command(extra: Extra) -> Exit {
     let mut command = Cli::command().name(extra.program).bin_name(extra.program);
     for more in &extra.commands {
-        command = command.subcommand(clap::Command::new(more.name).about(more.about));
+        // What it takes is its own affair.
+        let rest = clap::Arg::new("arguments")
+            .num_args(0..)
+            .allow_hyphen_values(true)
+            .trailing_var_arg(true);
+        command = command.subcommand(clap::Command::new(more.name).about(more.about).arg(rest));
     }
     let matches = match command.try_get_matches() {
         Ok(matches) => matches,

@@ -3,19 +3,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::event::{Conn, Msg, Rcpt, Row};
+use crate::event::{At, Conn, Msg, Rcpt, Row};
 use crate::ledger::{Digest, Ledger, Listing, Mark, Outage};
-use crate::party::Party;
+use crate::party::{Link, Party};
+use crate::plan::Plan;
+use crate::scenario::{LinkAct, Step};
 
 /// Look-up tables over a ledger.
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     outages: BTreeMap<Party, Vec<Outage>>,
     fired: HashMap<Conn, Vec<Mark>>,
+    held: HashMap<Conn, Vec<Stretch>>,
+    slow: HashMap<Link, Vec<Stretch>>,
     stored: HashMap<(Msg, Rcpt), Vec<(u32, Digest)>>,
     stores: BTreeMap<Party, Rows<'a>>,
     listings: BTreeMap<Party, Rows<'a>>,
 }
+
+/// Some time, from and to; `None`: to the end.
+type Stretch = (At, Option<At>);
 
 /// A listing by message.
 #[derive(Debug)]
@@ -49,11 +56,31 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Index<'a> {
-    pub(super) fn of(ledger: &'a Ledger) -> Self {
+    pub(super) fn of(plan: &Plan, ledger: &'a Ledger) -> Self {
         let mut fired: HashMap<Conn, Vec<Mark>> = HashMap::new();
         for f in ledger.faults.values().flat_map(|f| &f.fired) {
             if let Some(conn) = f.conn {
                 fired.entry(conn).or_default().push(f.mark);
+            }
+        }
+        let mut held: HashMap<Conn, Vec<Stretch>> = HashMap::new();
+        for h in ledger.wires.values().flat_map(|w| &w.held) {
+            let until = h.until.map(|m| m.at);
+            held.entry(h.conn).or_default().push((h.since.at, until));
+        }
+        let mut slow: HashMap<Link, Vec<Stretch>> = HashMap::new();
+        for (fault, f) in &ledger.faults {
+            let act = match plan.scenario.steps.get(*fault as usize) {
+                Some(Step::Link(step)) => &step.act,
+                _ => continue,
+            };
+            if matches!(act, LinkAct::Blackhole | LinkAct::Delay(_)) {
+                for x in &f.fired {
+                    let until = f.removed.map(|m| m.at);
+                    if let Some(link) = x.link {
+                        slow.entry(link).or_default().push((x.mark.at, until));
+                    }
+                }
             }
         }
         let mut stored: HashMap<(Msg, Rcpt), Vec<(u32, Digest)>> = HashMap::new();
@@ -80,6 +107,8 @@ impl<'a> Index<'a> {
                 .map(|node| (*node, ledger.outages(*node)))
                 .collect(),
             fired,
+            held,
+            slow,
             stored,
             stores: rows(&ledger.stores),
             listings: rows(&ledger.listings),
@@ -94,6 +123,14 @@ impl<'a> Index<'a> {
     /// The firings of faults that name a connection.
     pub(super) fn fired(&self, conn: Conn) -> &[Mark] {
         self.fired.get(&conn).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a connection stood held, or its link carried nothing or late,
+    /// at some time from one moment to another (nanoseconds).
+    pub(super) fn kept(&self, link: Link, conn: Conn, from: At, to: At) -> bool {
+        let on = self.held.get(&conn).into_iter().flatten();
+        on.chain(self.slow.get(&link).into_iter().flatten())
+            .any(|(since, until)| *since <= to && until.is_none_or(|u| u >= from))
     }
 
     /// Copies in the target's mailboxes, with their content.

@@ -92,6 +92,7 @@ pub(super) fn deliveries(
                         let dot = hop.map_or(copy.mark, |h| h.dot);
                         let (conn, taken) = (copy.conn, copy.mark);
                         !cut(index, bounds, conn, dot, *m)
+                            && !kept(index, bounds, link, conn, dot, *m)
                             && !dead(ledger, index, bounds, link.from, taken, *m)
                     })
                     .map(|m| m.at),
@@ -109,6 +110,7 @@ pub(super) fn deliveries(
                 from: hop.link.from,
                 attempt: hop.attempt,
                 learned: (!cut(index, bounds, hop.conn, hop.dot, reply.mark)
+                    && !kept(index, bounds, hop.link, hop.conn, hop.dot, reply.mark)
                     && !dead(ledger, index, bounds, hop.link.from, hop.dot, reply.mark))
                 .then_some(reply.mark.at),
             });
@@ -126,6 +128,14 @@ fn cut(index: &Index<'_>, bounds: Bounds, conn: u32, dot: Mark, reply: Mark) -> 
         .fired(conn)
         .iter()
         .any(|f| f.id >= dot.id && f.at <= until)
+}
+
+/// Whether the link kept the dialogue waiting from the dot on, up to the time
+/// that recording the reply may take: whoever waits gives up one day, and what
+/// arrives then is heard by nobody.
+fn kept(index: &Index<'_>, bounds: Bounds, link: Link, conn: u32, dot: Mark, reply: Mark) -> bool {
+    let until = reply.at.saturating_add(bounds.record);
+    index.kept(link, conn, dot.at, until)
 }
 
 /// Whether the deliverer's process did not live on for the time that recording

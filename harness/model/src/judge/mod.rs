@@ -59,7 +59,7 @@ pub fn judge<E: Borrow<Event>>(
 #[must_use]
 pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
     let deadline = deadline(plan, ledger);
-    let index = index::Index::of(ledger);
+    let index = index::Index::of(plan, ledger);
     let claims = Claims::of(plan, ledger);
     let frame = account::Frame {
         plan,

@@ -42,7 +42,7 @@ pub struct RecipientOutcome {
 /// them.
 #[must_use]
 pub fn outcomes(plan: &Plan, ledger: &Ledger) -> Vec<RecipientOutcome> {
-    let index = index::Index::of(ledger);
+    let index = index::Index::of(plan, ledger);
     let claims = Claims::of(plan, ledger);
     let frame = account::Frame {
         plan,
