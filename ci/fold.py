@@ -588,7 +588,7 @@ class Ledger:
         self.troubles.append(f"event {event.id} is of an attempt that never began")
 
     def on_verb(self, event, f):
-        self.asked.setdefault(event.link, []).append(event.at)
+        self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
 
     def on_reply(self, event, f):
         if f["to"] != "dot" or "msg" not in f:
@@ -951,8 +951,27 @@ class Judge:
             return False
         x = c.event.at
         heard = self.ledger.asked.get(f"{c.source}->{e.source}", [])
-        later = bisect.bisect_right(heard, e.learned + self.time("record"))
-        return not (later < len(heard) and heard[later] < x - self.time("record"))
+        record = self.time("record")
+        return not any(
+            e.learned + record < at < x - record and conn not in self.conn_fired
+            for at, conn in heard
+        )
+
+    def belated(self, e, c):
+        """Whether c is the earlier transmission of the two: it stood held."""
+        if c.learned is not None or c.source != e.source:
+            return False
+        x = e.event.at
+        for h in self.ledger.held:
+            if h.f["conn"] == c.conn and h.at <= x:
+                until = [
+                    r.at
+                    for r in self.ledger.released
+                    if r.link == h.link and r.f["fault"] == h.f["fault"] and r.id > h.id
+                ]
+                if not until or min(until) >= x:
+                    return True
+        return False
 
     def returned(self, e, c):
         if c.source == e.source or "takeover" not in self.target["capabilities"]:
@@ -989,6 +1008,10 @@ class Judge:
                     used.add(("b", e.event.id, c.source))
                     licence = "downstream-reply-lost"
                     break
+            if not licence and ("b", c.event.id, c.source) not in used:
+                if any(self.belated(e, c) for e in before):
+                    used.add(("b", c.event.id, c.source))
+                    licence = "downstream-reply-lost"
             if not licence:
                 for e in before:
                     if (

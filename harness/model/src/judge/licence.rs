@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::index::Index;
-use crate::event::{At, Attempt, Rcpt};
+use crate::event::{At, Attempt, Conn, Rcpt};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Outage};
 use crate::party::{Link, Party};
 use crate::plan::Plan;
@@ -23,6 +23,8 @@ pub(super) struct Delivery {
     /// When the reply to it passed the link, if the deliverer can have
     /// learned it.
     pub(super) learned: Option<At>,
+    /// The connection that it came on.
+    conn: Conn,
 }
 
 /// The copies of one recipient beyond the first, licensed and not.
@@ -84,6 +86,7 @@ pub(super) fn deliveries(
                 mark: copy.mark,
                 from: copy.from,
                 attempt: copy.attempt,
+                conn: copy.conn,
                 learned: reply
                     .map(|a| a.mark)
                     .filter(|m| {
@@ -109,6 +112,7 @@ pub(super) fn deliveries(
                 mark: hop.dot,
                 from: hop.link.from,
                 attempt: hop.attempt,
+                conn: hop.conn,
                 learned: (!cut(index, bounds, hop.conn, hop.dot, reply.mark)
                     && !kept(index, bounds, hop.link, hop.conn, hop.dot, reply.mark)
                     && !dead(ledger, index, bounds, hop.link.from, hop.dot, reply.mark))
@@ -220,6 +224,7 @@ pub(super) fn extras(
         } else {
             same()
                 .find_map(|p| reply_lost(plan, ledger, bounds, copy, p, &mut used))
+                .or_else(|| same().find_map(|p| belated(ledger, copy, p, &mut used)))
                 .or_else(|| same().find_map(|p| takeover(plan, ledger, bounds, copy, p, &mut used)))
                 .or_else(|| same().find_map(|p| returned(plan, ledger, bounds, copy, p, &mut used)))
         };
@@ -258,6 +263,23 @@ fn reply_lost(
         .then_some(Licence::DownstreamReplyLost)
 }
 
+/// (b) too: the copy is the earlier transmission of the two. Its connection
+/// stood held when its deliverer handed the other one over, and went on later.
+fn belated(
+    ledger: &Ledger,
+    copy: &Delivery,
+    earlier: &Delivery,
+    used: &mut BTreeSet<(u8, u64, Party)>,
+) -> Option<Licence> {
+    let free = copy.learned.is_none()
+        && copy.from == earlier.from
+        && ledger.wires.values().flat_map(|w| &w.held).any(|h| {
+            let at = earlier.mark.at;
+            h.conn == copy.conn && h.since.at <= at && h.until.is_none_or(|u| u.at >= at)
+        });
+    (free && used.insert((b'b', copy.mark.id, copy.from))).then_some(Licence::DownstreamReplyLost)
+}
+
 /// (c) Another node took over a copy of whose completion it could not have
 /// learned: the deliverer of the earlier copy was out of its reach long
 /// enough (or had lost its store), and it asked that node nothing in time to
@@ -280,12 +302,20 @@ fn takeover(
         .is_some_and(|w| {
             // Exchanges stand in order of time.
             let after = done.saturating_add(bounds.record);
-            let next = w.asked.partition_point(|e| e.at <= after);
-            w.asked
-                .get(next)
-                .is_some_and(|e| e.at < copy.mark.at.saturating_sub(bounds.record))
+            let next = w.asked.partition_point(|(e, _)| e.at <= after);
+            w.asked[next..]
+                .iter()
+                .take_while(|(e, _)| e.at < copy.mark.at.saturating_sub(bounds.record))
+                .any(|(_, conn)| !hit(ledger, *conn))
         });
     (!told && used.insert((b'c', earlier.mark.id, copy.from))).then_some(Licence::TakeoverUnaware)
+}
+
+/// Whether a fault fired on a connection: what was said on it may not have been
+/// heard, and no question need have come to its end.
+fn hit(ledger: &Ledger, conn: Conn) -> bool {
+    let mut fired = ledger.faults.values().flat_map(|f| &f.fired);
+    fired.any(|f| f.conn == Some(conn))
 }
 
 /// Whether the later copy may come from a takeover of what the deliverer of

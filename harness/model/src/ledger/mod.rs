@@ -361,10 +361,10 @@ impl Ledger {
                     }
                 }
             }
-            What::Verb { .. } => {
+            What::Verb { conn, .. } => {
                 if let Some(w) = self.wire(link) {
                     w.exchanges.push(mark);
-                    w.asked.push(mark);
+                    w.asked.push((mark, *conn));
                 }
             }
             What::Opaque { .. } => {

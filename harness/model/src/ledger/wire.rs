@@ -46,8 +46,8 @@ pub struct Wire {
     /// Completed exchanges: a reply stood at the link.
     pub exchanges: Vec<Mark>,
     /// Those of them that carried no mail: the dialling side asked something
-    /// and was answered.
-    pub asked: Vec<Mark>,
+    /// and was answered; and on which connection.
+    pub asked: Vec<(Mark, Conn)>,
     /// It stood held.
     pub held: Vec<Held>,
     /// At some time it could not be read.
