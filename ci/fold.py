@@ -914,7 +914,8 @@ class Judge:
         for n, fired in l.fired.items():
             kind, step = self.steps[n] if n < len(self.steps) else ("", {})
             act = step.get("act")
-            if kind != "link" or not (act == "blackhole" or type(act) is dict and "delay" in act):
+            slow = type(act) is dict and ("delay" in act or "throttle" in act)
+            if kind != "link" or not (act == "blackhole" or slow):
                 continue
             removed = l.removed.get(n)
             for e in fired:

@@ -95,12 +95,8 @@ fn every_kind_and_trigger_is_drawn_and_seeds_differ_in_their_kinds() {
             faults += 1;
             kinds.insert(name(step));
             *seen.entry(name(step)).or_default() += 1;
-            let trigger = match step {
-                Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => &f.at,
-                Step::Pause(p) => &p.at,
-                Step::Link(l) => &l.at,
-                Step::Partition(p) => &p.at,
-                Step::Wait(_) => continue,
+            let Some(trigger) = step.trigger() else {
+                continue;
             };
             let word = match trigger {
                 Trigger::Start => "start",

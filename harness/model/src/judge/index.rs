@@ -74,7 +74,10 @@ impl<'a> Index<'a> {
                 Some(Step::Link(step)) => &step.act,
                 _ => continue,
             };
-            if matches!(act, LinkAct::Blackhole | LinkAct::Delay(_)) {
+            if matches!(
+                act,
+                LinkAct::Blackhole | LinkAct::Delay(_) | LinkAct::Throttle(_)
+            ) {
                 for x in &f.fired {
                     let until = f.removed.map(|m| m.at);
                     if let Some(link) = x.link {
