@@ -206,7 +206,7 @@ impl Line<'_> {
                 self.unsafe_for_loss = true;
                 self.returns |= p.lasts.is_some();
             }
-            Step::Partition(_) | Step::Wait(_) => {}
+            Step::Wait(_) => {}
         }
         self.plan.scenario.steps.push(step);
         true
