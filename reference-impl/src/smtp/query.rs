@@ -109,7 +109,6 @@ impl Client {
                 let Some(report) = parse_report(reply) else {
                     return self.lost("a malformed report", Close::Abort, queue);
                 };
-                queue.peers[peer].answered_at = queue.now.mono;
                 if report.sequences.is_empty() {
                     queue.peers[peer].asking -= 1;
                     return self.begin_query(Query::Status, queue);
