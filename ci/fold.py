@@ -106,6 +106,31 @@ EVENTS = {
     "dropped": (record({"node": party, "operations": U64}), "disk"),
     "disk-held": (record({"node": party, "fault": U32, "op": text, "nth": U64}), "disk"),
     "disk-released": (record({"node": party, "fault": U32}), "disk"),
+    "disk-harm": (
+        record(
+            {
+                "node": party,
+                "fault": U32,
+                "op": text,
+                "how": one_of("eio", "enospc", "erofs", "sync-eio", "torn", "slow"),
+                "amount": U64,
+            }
+        ),
+        "disk",
+    ),
+    "damaged": (
+        record(
+            {
+                "node": party,
+                "fault": U32,
+                "file": text,
+                "how": one_of("flip-bit", "zero-block", "truncate", "delete"),
+                "bytes": U64,
+            }
+        ),
+        "disk",
+    ),
+    "damage-read": (record({"node": party, "fault": U32, "file": text}), "disk"),
     "store-gone": (record({"node": party}), "disk"),
     "store-read": (
         record({"node": party, "rows": many(ROW)}, {"stored": many(STORED), "damage": text}),
@@ -385,6 +410,7 @@ def size(written):
 
 # --- the ledger (JUDGE.md §1) ----------------------------------------------------
 
+DISK_FAULTS = ("disk", "corrupt")
 NODE_FAULTS = ("crash", "power-cut", "node-lost", "restart")
 
 
@@ -460,6 +486,7 @@ class Ledger:
         self.fired, self.removed, self.removals, self.stalled = {}, {}, {}, {}
         self.opaque, self.refused, self.shuts, self.held = set(), {}, {}, []
         self.asked, self.dots = {}, {}
+        self.harms, self.damages, self.damage_reads = [], [], []
         self.released, self.waited, self.measured = [], [], []
         self.resumed, self.heard = [], {}
         self.opened, self.happenings = {}, {}  # by link and connection; by fault
@@ -618,6 +645,15 @@ class Ledger:
     def on_released(self, event, f):
         self.released.append(event)
 
+    def on_disk_harm(self, event, f):
+        self.harms.append(event)
+
+    def on_damaged(self, event, f):
+        self.damages.append(event)
+
+    def on_damage_read(self, event, f):
+        self.damage_reads.append(event)
+
     def on_disk_released(self, event, f):
         self.released.append(event)
 
@@ -717,10 +753,17 @@ def failure_of(kind, step):
         return kind
     if kind == "partition":
         return "link"
-    if kind not in NODE_FAULTS:
+    if kind not in NODE_FAULTS + DISK_FAULTS:
         return None
     if step.get("back", "same") != "same":
         return "node-lost"
+    if kind == "corrupt":
+        return "corruption"
+    if kind == "disk":
+        # What only takes longer is no failure.
+        if type(step["act"]) is dict:
+            return None
+        return "power-loss" if step["act"] == "torn" else "disk-error"
     return "process-crash" if kind in ("crash", "restart") else "power-loss"
 
 
@@ -808,7 +851,8 @@ class Judge:
             (e.at, n)
             for n, es in self.ledger.fired.items()
             for e in es
-            if e.f.get("node") == node
+            # A disk that fails puts no node out of reach; its end does.
+            if e.f.get("node") == node and all(h.f["fault"] != n for h in self.ledger.harms)
         )
         for n, life in enumerate(lives):
             if not life["exit"]:
@@ -1252,9 +1296,14 @@ class Judge:
         never = set()
         for n, (kind, step) in enumerate(self.steps):
             fired = l.fired.get(n, [])
-            if kind in NODE_FAULTS and step.get("back") == "never":
+            # A node that refuses to serve from a damaged store is gone.
+            if kind == "corrupt" or (
+                kind in NODE_FAULTS + DISK_FAULTS and step.get("back") == "never"
+            ):
                 never |= {e.f["node"] for e in fired if "node" in e.f}
             if kind == "partition" and any(not l.until(n, e) for e in fired):
+                return False
+            if kind == "disk" and fired and "for" in step and n not in l.removed:
                 return False
             if kind == "link" and fired and n not in l.removed:
                 if "for" in step or self.lasts(n):
@@ -1285,7 +1334,7 @@ class Judge:
             for e in fired:
                 node, name = e.f.get("node"), e.f.get("link")
                 incident = Incident(n, failure, node or name, e)
-                if failure in ("process-crash", "power-loss", "node-lost") and node:
+                if failure not in ("pause", "link") and node:
                     life = self.life_at(node, e.id)
                     if life is None:
                         continue
@@ -1416,7 +1465,15 @@ class Judge:
     def promise(self, failure, at_once, since):
         """Whether a row covers it; one without condition; one that promises
         that nothing is doubled."""
-        rfc = not self.target.get("disowns-rfc5321") and at_once <= 1 and failure != "node-lost"
+        model = self.scenario.get("cluster", {}).get("disk", "ext4-ordered")
+        mine = self.target.get("persistence", "ext4-ordered")
+        if failure == "power-loss" and model == "posix" and mine != "posix":
+            return False, True, False
+        rfc = (
+            not self.target.get("disowns-rfc5321")
+            and at_once <= 1
+            and failure in ("process-crash", "power-loss", "pause", "link")
+        )
         own = [c for c in self.target["claims"] if c["failure"] == failure]
         rows = [
             c
@@ -1689,8 +1746,12 @@ class Evidence:
             )
             if not until:
                 self.lack(f"fault-effect of fault {n}: {'resumed' if since else 'paused'}")
+        elif kind == "disk":
+            self.disk_effect(n, step["act"], first, node)
         else:
             self.node_effect(n, kind, step, first, node)
+            if kind == "corrupt":
+                self.damage_effect(n, first, node)
         if not self.under_way(node, first):
             self.lack(f"in-flight during fault {n}")
 
@@ -1800,6 +1861,29 @@ class Evidence:
     def in_run(self, event):
         """Not of the time when the run is taken down."""
         return self.l.end is None or event.id < self.l.end.id
+
+    def disk_effect(self, n, act, first, node):
+        how = {"error": "eio", "full": "enospc", "read-only": "erofs", "sync-error": "sync-eio"}
+        name = act if type(act) is str else next(iter(act))
+        counts = name in ("sync-error", "torn", "slow")
+        if not any(
+            e.f["fault"] == n
+            and e.f["node"] == node
+            and e.f["how"] == how.get(name, name)
+            and (e.f["amount"] or not counts)
+            for e in self.l.harms
+        ):
+            self.lack(f"fault-effect of fault {n}: disk-harm")
+        if name == "torn":
+            self.node_effect(n, "torn", {}, first, node)
+
+    def damage_effect(self, n, first, node):
+        of = [e for e in self.l.damages if e.f["fault"] == n and e.f["node"] == node]
+        hit = next((e for e in of if e.f["bytes"] and e.id > first.id), None)
+        if not hit:
+            self.lack(f"fault-effect of fault {n}: damaged")
+        elif not any(e.f["node"] == node and e.f["fault"] == n for e in self.first_reads()):
+            self.lack(f"fault-effect of fault {n}: damage-read")
 
     def node_effect(self, n, kind, step, first, node):
         l, lives = self.l, self.l.lives.get(node, [])
@@ -1982,7 +2066,7 @@ class Evidence:
         fired = [
             e
             for n, es in self.l.fired.items()
-            if n < len(self.j.steps) and self.j.steps[n][0] in NODE_FAULTS
+            if n < len(self.j.steps) and self.j.steps[n][0] in NODE_FAULTS + DISK_FAULTS
             for e in es
         ]
         for node, lives in self.l.lives.items():
@@ -1991,9 +2075,18 @@ class Evidence:
                 if not gone or gone.id > self.l.quiet.id:
                     continue
                 if not any(
-                    e.f.get("node") == node and life["start"].id < e.id < gone.id for e in fired
+                    e.f.get("node") == node and life["start"].id < e.id < gone.id
+                    for e in fired + self.first_reads()
                 ):
                     self.lack(f"{node} ended at event {gone.id} and no fault had asked for that")
+
+    def first_reads(self):
+        """The first reading of each damage."""
+        found = {}
+        for e in self.l.damage_reads:
+            if any(d.f["fault"] == e.f["fault"] and d.id < e.id for d in self.l.damages):
+                found.setdefault((e.f["node"], e.f["fault"]), e)
+        return list(found.values())
 
     def left_over(self):
         l = self.l

@@ -3,7 +3,9 @@
 use mailproof_model::order::{Act, Order, World};
 use mailproof_model::party::{Link, Party};
 use mailproof_model::plan::Plan;
-use mailproof_model::scenario::{DiskPoint, LinkAct, OpKind, Point, Rate, Span, Toward};
+use mailproof_model::scenario::{
+    Damage, DiskAct, DiskPoint, LinkAct, OpKind, Point, Rate, Span, Toward,
+};
 
 use crate::cli::{DoctorArgs, Engine, Format};
 use crate::console::Style;
@@ -105,6 +107,22 @@ fn faults(world: &dyn World) -> Vec<Ability> {
         ),
         ("pause", on_node(Act::Pause(node))),
         ("restart", on_node(Act::Restart(node))),
+        ("disk error", on_node(Act::Disk(node, DiskAct::Error))),
+        ("disk full", on_node(Act::Disk(node, DiskAct::Full))),
+        (
+            "disk sync-error",
+            on_node(Act::Disk(node, DiskAct::SyncError)),
+        ),
+        ("disk torn", on_node(Act::Disk(node, DiskAct::Torn))),
+        (
+            "disk slow",
+            on_node(Act::Disk(node, DiskAct::Slow(Span::nanoseconds(1_000_000)))),
+        ),
+        (
+            "disk read-only",
+            on_node(Act::Disk(node, DiskAct::ReadOnly)),
+        ),
+        ("corrupt", on_node(Act::Corrupt(node, Damage::FlipBit))),
         ("link refuse", on_link(LinkAct::Refuse)),
         ("link reset", on_link(LinkAct::Reset)),
         ("link half-close", on_link(LinkAct::HalfClose)),

@@ -3,7 +3,7 @@
 use mailproof_model::plan::Plan;
 use mailproof_model::planning::Refusal;
 use mailproof_model::scenario::{
-    Back, LinkAct, LinkFault, NodeFault, Partition, Step, Toward, Until,
+    Back, DiskAct, LinkAct, LinkFault, NodeFault, Partition, Step, Toward, Until,
 };
 
 use crate::cli::{Format, PlanArgs};
@@ -114,6 +114,28 @@ fn step_words(step: &Step) -> String {
         ),
         Step::Link(fault) => link_fault(fault),
         Step::Partition(partition) => cut(partition),
+        Step::Disk(fault) => {
+            let lasts = fault
+                .lasts
+                .as_ref()
+                .map_or(String::new(), |lasts| format!(" for {lasts}"));
+            let by = match &fault.act {
+                DiskAct::Slow(by) => format!(" by {by} an operation"),
+                _ => String::new(),
+            };
+            format!(
+                "at {}, the disk of {}: {}{by}{lasts}",
+                fault.at,
+                fault.node,
+                fault.act.name()
+            )
+        }
+        Step::Corrupt(fault) => format!(
+            "at {}, kill {} and damage its files: {}",
+            fault.at,
+            fault.node,
+            fault.act.name()
+        ),
         Step::Wait(wait) => {
             let until = match wait.until {
                 Until::Takeover => "another node delivers what a broken one accepted",

@@ -7,7 +7,9 @@
 //! figures, and never the words "no loss".
 
 use crate::plan::{Failure, Guarantee, Plan};
-use crate::scenario::{Back, NodeFault, Pick, Span, Step, Trigger, Until};
+use crate::scenario::{
+    Back, Corrupt, DiskAct, DiskFault, NodeFault, Persistence, Pick, Span, Step, Trigger, Until,
+};
 
 /// Whether the claims of a target cover a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +32,15 @@ impl Step {
             Self::Crash(_) | Self::Restart(_) | Self::PowerCut(_) | Self::NodeLost(_) => {
                 Failure::NodeLost
             }
+            Self::Disk(f) if f.back != Back::Same => Failure::NodeLost,
+            Self::Corrupt(f) if f.back != Back::Same => Failure::NodeLost,
+            Self::Disk(f) => match f.act {
+                // Nothing fails; it only takes longer.
+                DiskAct::Slow(_) => return None,
+                DiskAct::Torn => Failure::PowerLoss,
+                _ => Failure::DiskError,
+            },
+            Self::Corrupt(_) => Failure::Corruption,
             Self::Pause(_) => Failure::Pause,
             Self::Link(_) | Self::Partition(_) => Failure::Link,
             Self::Wait(_) => return None,
@@ -147,7 +158,17 @@ fn repair(step: &Step) -> Repair {
             Back::Empty => Repair::BackAndDrained,
             Back::Never => Repair::Never,
         },
-        Step::Pause(_) | Step::Link(_) | Step::Partition(_) | Step::Wait(_) => Repair::Back,
+        Step::Disk(DiskFault { back, .. }) | Step::Corrupt(Corrupt { back, .. })
+            if *back == Back::Never =>
+        {
+            Repair::Never
+        }
+        Step::Disk(_)
+        | Step::Corrupt(_)
+        | Step::Pause(_)
+        | Step::Link(_)
+        | Step::Partition(_)
+        | Step::Wait(_) => Repair::Back,
     }
 }
 
@@ -158,6 +179,8 @@ fn node(step: &Step) -> Option<Pick> {
         | Step::NodeLost(NodeFault { node, .. })
         | Step::Restart(NodeFault { node, .. }) => Some(*node),
         Step::Pause(p) => Some(p.node),
+        Step::Disk(f) => Some(f.node),
+        Step::Corrupt(f) => Some(f.node),
         Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }
@@ -204,6 +227,18 @@ pub(crate) fn promise(
     at_once: u16,
     since_repair: Option<u64>,
 ) -> Promise {
+    // A model that keeps less than the target counts on only advises.
+    let model = plan.scenario.cluster.disk;
+    if failure == Failure::PowerLoss
+        && model == Persistence::Posix
+        && plan.target.persistence != model
+    {
+        return Promise {
+            covered: false,
+            conditional: false,
+            no_duplicates: false,
+        };
+    }
     let rfc5321 = !plan.target.disowns_rfc5321
         && at_once <= 1
         && matches!(
@@ -235,6 +270,8 @@ pub(crate) fn in_words(failure: Failure) -> &'static str {
         Failure::ProcessCrash => "a process crash",
         Failure::PowerLoss => "a power loss",
         Failure::NodeLost => "the loss of a node with its store",
+        Failure::DiskError => "an error of a disk",
+        Failure::Corruption => "damage to a store at rest",
         Failure::Pause => "a pause",
         Failure::Link => "a fault on a link",
     }

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::party::{Link, Party, Witness};
+use crate::scenario::Damage;
 
 /// A moment of a run: nanoseconds since the run began (virtual in `sim`).
 pub type At = u64;
@@ -118,6 +119,43 @@ pub enum What {
         node: Party,
         /// Which fault.
         fault: Fault,
+    },
+    /// An operation met a fault of its disk (disk).
+    DiskHarm {
+        /// Whose disk.
+        node: Party,
+        /// Which fault.
+        fault: Fault,
+        /// The operation, in words.
+        op: String,
+        /// What became of it.
+        how: Harm,
+        /// `sync-eio`: how many writes of the file were dropped at least in
+        /// part; `torn`: how many bytes of the write are on the medium;
+        /// `slow`: nanoseconds that it took longer; otherwise 0.
+        amount: u64,
+    },
+    /// The files of a node at rest were damaged (disk).
+    Damaged {
+        /// Whose.
+        node: Party,
+        /// Which fault.
+        fault: Fault,
+        /// Which file.
+        file: String,
+        /// How.
+        how: Damage,
+        /// How many bytes of it are others, or gone.
+        bytes: u64,
+    },
+    /// A started node read what was damaged, or saw that it is gone (disk).
+    DamageRead {
+        /// Which node.
+        node: Party,
+        /// Which fault.
+        fault: Fault,
+        /// Which file.
+        file: String,
     },
     /// The node's store was removed and the harness saw it gone (disk).
     StoreGone {
@@ -446,6 +484,24 @@ pub enum StoreState {
     Empty,
 }
 
+/// What became of an operation of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Harm {
+    /// It failed: input/output error.
+    Eio,
+    /// It failed: no space left.
+    Enospc,
+    /// It failed: read-only file system.
+    Erofs,
+    /// A sync failed, and what it was to make durable was dropped.
+    SyncEio,
+    /// A write is half on the medium, and the power is gone.
+    Torn,
+    /// It took longer.
+    Slow,
+}
+
 /// How far a fault has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -525,6 +581,9 @@ impl What {
             Self::Dropped { node, .. }
             | Self::DiskHeld { node, .. }
             | Self::DiskReleased { node, .. }
+            | Self::DiskHarm { node, .. }
+            | Self::Damaged { node, .. }
+            | Self::DamageRead { node, .. }
             | Self::StoreGone { node }
             | Self::StoreRead { node, .. } => by == Witness::Disk(*node),
             Self::Fault { stage, .. } => match stage {

@@ -2,7 +2,7 @@
 
 use crate::event::{At, Attempt, Event, Fault, Msg, Rcpt, StoreState, What};
 use crate::party::{Link, Party, Witness};
-use crate::scenario::{DiskPoint, LinkAct, Point};
+use crate::scenario::{Damage, DiskAct, DiskPoint, LinkAct, Point};
 
 /// An order to a world. It returns at once; its effects come back as events.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,6 +133,13 @@ pub enum Act {
     Pause(Party),
     /// Ask the node to stop in order.
     Restart(Party),
+    /// Have operations of the node's disk fail or take long. Effect: `fault`
+    /// (`armed`), and with the first operation that is hit `fault` (`fired`)
+    /// and `disk-harm`.
+    Disk(Party, DiskAct),
+    /// Kill the node's process tree at once and damage its files at a drawn
+    /// place (`damaged`); later `damage-read`.
+    Corrupt(Party, Damage),
     /// Do something to every connection of a link and to new ones
     /// (`blackhole`, `delay`, `refuse`, `reset`).
     Link(Link, LinkAct),

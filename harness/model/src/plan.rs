@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Fault;
 use crate::party::{Link, Party};
-use crate::scenario::{Scenario, Times};
+use crate::scenario::{Persistence, Scenario, Times};
 
 /// A scenario, a seed, a target, an engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,10 @@ pub struct Target {
     /// Whether it disowns RFC 5321 6.1; printed in the title line.
     #[serde(default)]
     pub disowns_rfc5321: bool,
+    /// The model of a disk under which its claims about a loss of power
+    /// hold; those of `posix` hold under every other too.
+    #[serde(default, skip_serializing_if = "Persistence::is_default")]
+    pub persistence: Persistence,
     /// Changes to messages that it is known and allowed to make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alters: Vec<crate::target::Change>,
@@ -89,6 +93,10 @@ pub enum Failure {
     PowerLoss,
     /// A node with its store is gone for good or comes back empty.
     NodeLost,
+    /// Operations of a disk fail: I/O errors, no space, failed syncs.
+    DiskError,
+    /// Files of a store are damaged at rest.
+    Corruption,
     /// A node stands still for a time.
     Pause,
     /// Connections are cut, refused, delayed; replies get lost.

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::diagnostic::Diagnostic;
 use crate::plan::{Claim, Failure, Guarantee, Target};
-use crate::scenario::{Span, Times};
+use crate::scenario::{Persistence, Span, Times};
 use crate::strict;
 
 /// A target file.
@@ -58,6 +58,10 @@ pub struct TargetFile {
     /// Whether it disowns RFC 5321 6.1; printed in every title line.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disowns_rfc5321: bool,
+    /// The model of a disk under which its claims about a loss of power
+    /// hold.
+    #[serde(default, skip_serializing_if = "Persistence::is_default")]
+    pub persistence: Persistence,
     /// How a node is run.
     pub node: Process,
     /// How a node that owns mailboxes is run, where that differs.
@@ -385,6 +389,7 @@ impl TargetFile {
             capabilities: self.capabilities.clone(),
             claims: self.claims.iter().map(ClaimRow::claim).collect(),
             disowns_rfc5321: self.disowns_rfc5321,
+            persistence: self.persistence,
             alters: self.alters.clone(),
         }
     }

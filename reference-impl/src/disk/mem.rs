@@ -246,6 +246,33 @@ impl MemDisk {
         }
     }
 
+    /// A sync of one file that fails, as Linux does it: any sectors of its
+    /// un-synced data may have reached the medium, the rest never will, and all
+    /// of it stays visible and counts as clean. Answers whether the file had
+    /// un-synced data.
+    pub fn fail_sync(&mut self, file: &FileName, seed: u64) -> bool {
+        let Some(inode) = self.volatile.names.get(file).copied() else {
+            return false;
+        };
+        let (dirty, rest) = self
+            .unsynced
+            .drain(..)
+            .partition(|c| matches!(c, Unsynced::Data { inode: of, .. } if *of == inode));
+        self.unsynced = rest;
+        let dirty: Vec<Unsynced> = dirty;
+        self.draw(&dirty, seed);
+        !dirty.is_empty()
+    }
+
+    /// Memory is needed for something else: what is visible is from now on what
+    /// is on the medium or still to be written.
+    pub fn evict(&mut self) {
+        self.volatile = self.durable.clone();
+        for change in &self.unsynced {
+            self.volatile.take(change);
+        }
+    }
+
     /// What a failed sync may do: the un-synced changes stay visible, but are
     /// taken for written and will never reach the medium.
     pub fn forget_unsynced(&mut self) {

@@ -216,6 +216,9 @@ impl ProcessWorld {
             | Act::NodeLost { node, .. }
             | Act::Pause(node)
             | Act::Restart(node) => receipt(fault, stage, text.to_owned(), *node),
+            Act::Disk(node, _) | Act::Corrupt(node, _) => {
+                receipt(fault, stage, text.to_owned(), *node)
+            }
             Act::Link(link, _) => What::Fault {
                 fault,
                 stage,
@@ -269,6 +272,14 @@ impl ProcessWorld {
             Act::PowerCut(node) => Err(Unavailable {
                 what: format!("a power cut of {node}"),
                 why: "a killed process leaves behind what it never synced; this needs the crashable disk, which the process engine does not have yet (the simulator has)".to_owned(),
+            }),
+            Act::Disk(node, what) => Err(Unavailable {
+                what: format!("the fault `{}` of the disk of {node}", what.name()),
+                why: "this needs the crashable disk, which the process engine does not have yet (the simulator has)".to_owned(),
+            }),
+            Act::Corrupt(node, how) => Err(Unavailable {
+                what: format!("damage ({}) to the files of {node}", how.name()),
+                why: "nobody would see whether the node reads what was damaged; this needs the crashable disk, which the process engine does not have yet (the simulator has)".to_owned(),
             }),
             Act::NodeLost { node, wipe: true } if self.store(*node).is_none() => Err(Unavailable {
                 what: format!("the loss of {node} with its store"),
@@ -460,6 +471,11 @@ fn node_act(act: &Act) -> Result<(Party, NodeAct), WorldError> {
         Act::NodeLost { node, wipe } => (*node, NodeAct::Lost { wipe: *wipe }),
         Act::Pause(node) => (*node, NodeAct::Pause),
         Act::Restart(node) => (*node, NodeAct::Restart),
+        Act::Disk(node, _) | Act::Corrupt(node, _) => {
+            return Err(WorldError(format!(
+                "the process engine has no faults for the disk of {node}"
+            )));
+        }
         Act::PowerCut(_) | Act::Link(..) => {
             return Err(WorldError(format!("{act:?} was not offered")));
         }

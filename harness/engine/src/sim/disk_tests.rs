@@ -1,5 +1,6 @@
 //! Faults of disks and at disk operations, in whole runs.
 
+use mailproof_model::event::{Harm, Stage};
 use mailproof_model::scenario::OpKind;
 use mailproof_model::verdict::Verdict;
 
@@ -192,4 +193,194 @@ fn a_disarmed_fault_at_a_disk_operation_only_holds_it() {
     );
     assert!(place(&events, |w| matches!(w, What::DiskReleased { .. })).is_some());
     assert!(place(&events, |w| matches!(w, What::Dropped { .. })).is_none());
+}
+
+fn harms(events: &[Event]) -> Vec<Harm> {
+    let found = events.iter().filter_map(|e| match &e.ev {
+        What::DiskHarm { how, .. } => Some(*how),
+        _ => None,
+    });
+    found.collect()
+}
+
+/// Every operation of a run can fail, and none of it costs mail or hangs.
+#[test]
+fn every_disk_operation_of_a_run_can_fail() {
+    for (act, how) in [
+        ("error", Harm::Eio),
+        ("sync-error", Harm::SyncEio),
+        ("torn", Harm::Torn),
+    ] {
+        let seed = 1;
+        let (recorded, _) = run(SMALL, seed);
+        let ops = &recorded.disk_ops[&Party::Node(1)];
+        let op = match act {
+            "error" => OpKind::Any,
+            "sync-error" => OpKind::Sync,
+            _ => OpKind::Write,
+        };
+        let mut hit = 0;
+        for nth in (ops.before[&op] + 1..=ops.total[&op]).step_by(2) {
+            let text = format!(
+                "{SMALL}[[step]]\ndisk = {{ node = 'n1', at = {{ disk = 'n1', op = '{op}', nth = {nth} }}, act = '{act}', after = '200 ms' }}"
+            );
+            let (trial, events) = run(&text, seed);
+            assert!(
+                matches!(
+                    trial.judgement.verdict,
+                    Verdict::Pass | Verdict::Inconclusive | Verdict::OutsideClaim
+                ),
+                "{act} {nth}: {}",
+                trial.judgement.reason
+            );
+            assert!(
+                trial.judgement.findings.is_empty(),
+                "{act} {nth}: {:?}",
+                trial.judgement.findings
+            );
+            let found = harms(&events);
+            if found.first() == Some(&how) {
+                hit += 1;
+                let fired = place(&events, |w| {
+                    matches!(
+                        w,
+                        What::Fault {
+                            stage: Stage::Fired,
+                            ..
+                        }
+                    )
+                });
+                let harm = place(&events, |w| matches!(w, What::DiskHarm { .. }));
+                let exit = place(&events, |w| matches!(w, What::Exit { life: 1, .. }));
+                assert!(fired < harm && harm < exit, "{act} {nth}");
+                assert!(
+                    place(&events, |w| matches!(
+                        w,
+                        What::Ready {
+                            node: Party::Node(1),
+                            life: 2
+                        }
+                    ))
+                    .is_some()
+                );
+            }
+        }
+        assert!(hit > 5, "{act}: {hit}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_for_a_time_is_well_again_before_its_node_comes_back() {
+    for (act, how, size) in [
+        ("'read-only'", Harm::Erofs, "1 KiB"),
+        ("'full'", Harm::Enospc, "60 KiB"),
+        ("'error'", Harm::Eio, "1 KiB"),
+    ] {
+        for seed in 0..3 {
+            let text = format!(
+                "[workload]\nmessages = 120\nsize = '{size}'\n[[step]]\ndisk = {{ node = 'n1', at = '20% accepted', act = {act}, for = '300 ms' }}"
+            );
+            let (trial, events) = run(&text, seed);
+            assert!(
+                trial.judgement.findings.is_empty(),
+                "{act} {seed}: {:?}",
+                trial.judgement.findings
+            );
+            let found = harms(&events);
+            if found.is_empty() {
+                // Fast disks make their segments before, slow ones after it.
+                assert_eq!(how, Harm::Enospc);
+                continue;
+            }
+            assert!(found.iter().all(|h| *h == how), "{act} {seed}: {found:?}");
+            let removed = place(&events, |w| {
+                matches!(
+                    w,
+                    What::Fault {
+                        stage: Stage::Removed,
+                        ..
+                    }
+                )
+            });
+            let again = place(&events, |w| matches!(w, What::Start { life: 2, .. }));
+            assert!(removed.is_some() && removed < again, "{act} {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_slow_disk_only_takes_longer() {
+    let text = |step: &str| format!("[workload]\nmessages = 40\n{step}");
+    let slow =
+        "[[step]]\ndisk = { node = 'n1', at = 'start', act = { slow = '30 ms' }, for = '1 s' }";
+    for seed in 0..3 {
+        let (trial, events) = run(&text(slow), seed);
+        assert!(trial.judgement.findings.is_empty());
+        assert_eq!(harms(&events), [Harm::Slow]);
+        assert_eq!(
+            place(&events, |w| matches!(w, What::Start { life: 2, .. })),
+            None
+        );
+        let sent = |events: &[Event]| {
+            let outcome = |e: &&Event| matches!(e.ev, What::Outcome { .. });
+            events.iter().filter(outcome).map(|e| e.at).max().unwrap()
+        };
+        let (_, plain) = run(&text(""), seed);
+        assert!(sent(&events) > sent(&plain) + 30_000_000);
+    }
+}
+
+#[test]
+fn damage_at_rest_is_read_and_costs_nothing_that_had_a_copy() {
+    for act in ["flip-bit", "zero-block", "truncate", "delete"] {
+        for seed in 0..8 {
+            let text = format!(
+                "[workload]\nmessages = 60\n[[step]]\ncorrupt = {{ node = 'n1', at = '40% accepted', act = '{act}', after = '100 ms' }}"
+            );
+            let (trial, events) = run(&text, seed);
+            assert!(
+                trial.judgement.findings.is_empty(),
+                "{act} {seed}: {:?}",
+                trial.judgement.findings
+            );
+            let exit = place(&events, |w| matches!(w, What::Exit { life: 1, .. }));
+            let damaged = place(
+                &events,
+                |w| matches!(w, What::Damaged { bytes, .. } if *bytes > 0),
+            );
+            let read = place(&events, |w| matches!(w, What::DamageRead { .. }));
+            assert!(exit < damaged && damaged < read, "{act} {seed}");
+        }
+    }
+}
+
+#[test]
+fn disarmed_faults_of_a_disk_leave_receipts_alone() {
+    for step in [
+        "disk = { node = 'n1', at = { disk = 'n1', op = 'sync', nth = 9 }, act = 'sync-error' }",
+        "disk = { node = 'n1', at = '30% accepted', act = 'read-only', for = '100 ms' }",
+        "corrupt = { node = 'n1', at = '30% accepted', act = 'delete' }",
+    ] {
+        let (mut plan, target) = plan(&format!("{SMALL}[[step]]\n{step}"), 1);
+        plan.disarmed = vec![0];
+        let (trial, events) = run_plan(&plan, &target);
+        assert_ne!(trial.judgement.verdict, Verdict::Pass);
+        assert!(
+            place(&events, |w| matches!(
+                w,
+                What::Fault {
+                    stage: Stage::Fired,
+                    ..
+                }
+            ))
+            .is_some()
+        );
+        assert_eq!(
+            place(&events, |w| matches!(
+                w,
+                What::DiskHarm { .. } | What::Damaged { .. } | What::Start { life: 2, .. }
+            )),
+            None
+        );
+    }
 }

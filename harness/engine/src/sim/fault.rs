@@ -5,7 +5,7 @@ use mailproof_model::history::Sink;
 use mailproof_model::order::{Act, Order, Unavailable, WorldError};
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_model::rng::Rng;
-use mailproof_model::scenario::LinkAct;
+use mailproof_model::scenario::{DiskAct, LinkAct};
 
 use super::SimWorld;
 use crate::link::{offers_act, offers_point};
@@ -55,7 +55,15 @@ impl<W: Sink> SimWorld<W> {
                 | Act::PowerCut(party)
                 | Act::NodeLost { node: party, .. }
                 | Act::Pause(party)
-                | Act::Restart(party) => node(*party),
+                | Act::Restart(party)
+                | Act::Corrupt(party, _) => node(*party),
+                Act::Disk(party, act) => {
+                    node(*party)?;
+                    match act {
+                        DiskAct::Slow(by) => span(&LinkAct::Delay(by.clone())),
+                        _ => Ok(()),
+                    }
+                }
                 Act::Link(on, act) => {
                     link(*on)?;
                     offers_act(act)?;
@@ -102,6 +110,15 @@ impl<W: Sink> SimWorld<W> {
                 self.links[link].break_now(fault, &act, disarmed, &mut self.link_out)?;
                 self.link_outputs(link);
             }
+            // It fires when an operation is hit.
+            Order::Break {
+                fault,
+                act: Act::Disk(node, act),
+                disarmed: false,
+            } => {
+                let node = self.index(node)?;
+                self.trouble_disk(node, fault, &act)?;
+            }
             Order::Break {
                 fault,
                 act,
@@ -127,9 +144,16 @@ impl<W: Sink> SimWorld<W> {
                 disarmed,
             } => {
                 self.receipt(fault, Stage::Removed, &act);
-                if let (Act::Pause(node), false) = (act, disarmed) {
-                    let node = self.index(node)?;
-                    self.resume(node);
+                match act {
+                    Act::Pause(node) if !disarmed => {
+                        let node = self.index(node)?;
+                        self.resume(node);
+                    }
+                    Act::Disk(node, _) if !disarmed => {
+                        let node = self.index(node)?;
+                        self.mend_disk(node, fault);
+                    }
+                    _ => {}
                 }
             }
             Order::Arm {
@@ -203,6 +227,8 @@ impl<W: Sink> SimWorld<W> {
             Act::NodeLost { node, wipe: true } => ("lose the node with its store", Some(*node)),
             Act::Pause(node) => ("pause", Some(*node)),
             Act::Restart(node) => ("ask to stop", Some(*node)),
+            Act::Disk(node, act) => (act.name(), Some(*node)),
+            Act::Corrupt(node, how) => (how.name(), Some(*node)),
             Act::Link(..) => ("link", None),
         };
         self.record(
@@ -245,14 +271,18 @@ impl<W: Sink> SimWorld<W> {
                 let node = self.index(*node)?;
                 self.stop(node);
             }
-            Act::Link(..) => {}
+            Act::Corrupt(node, how) => {
+                let node = self.index(*node)?;
+                self.corrupt(node, fault, *how);
+            }
+            Act::Disk(..) | Act::Link(..) => {}
         }
         Ok(())
     }
 
     /// A node falls silent at once, and its disk forgets what it had not made
     /// durable.
-    fn go_dark(&mut self, fault: Fault, party: Party, node: usize) {
+    pub(super) fn go_dark(&mut self, fault: Fault, party: Party, node: usize) {
         for link in 0..self.links.len() {
             if self.links[link].link().touches(party) {
                 self.links[link].silence(party, &mut self.link_out);

@@ -113,7 +113,7 @@ pub(super) fn hosts(plan: &Plan, target: &TargetFile) -> Result<Vec<Host>, SimEr
                 party,
                 config,
                 seed: topology::node_seed(plan, party),
-                storage: Storage::default(),
+                storage: Storage::new(plan.scenario.cluster.disk),
                 life: 0,
                 state: State::Down,
                 node: None,
@@ -181,6 +181,10 @@ impl<W: Sink> SimWorld<W> {
             host.storage.disk.wipe();
         }
         host.life += 1;
+        // What a failed sync left in memory may have been needed elsewhere.
+        if Rng::keyed(host.seed, "evict", host.life.into()).below(2) == 0 {
+            host.storage.disk.evict();
+        }
         host.state = State::Booting;
         let life = host.life;
         // A monotonic clock may stand anywhere after a restart.

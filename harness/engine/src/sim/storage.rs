@@ -5,19 +5,21 @@
 //! store writes is found out on a copy of the disk and then carried out like a
 //! batch, so that a crash can fall on any operation of a recovery.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use mailproof_model::event::{At, Fault, What};
+use mailproof_model::event::{At, Fault, Harm, Stage, What};
 use mailproof_model::history::Sink;
-use mailproof_model::party::Witness;
+use mailproof_model::order::WorldError;
+use mailproof_model::party::{Party, Witness};
 use mailproof_model::rng::Rng;
-use mailproof_model::scenario::{DiskPoint, OpKind};
+use mailproof_model::scenario::{Damage, DiskAct, DiskPoint, OpKind, Persistence};
 use mailproof_node::disk::{Disk, DiskOp, FileName};
 use mailproof_node::store::BatchId;
 use mailproof_node::{Boot, Input, Node, Output};
 
-use super::disk::SimDisk;
+use super::disk::{Region, SimDisk, Trouble, kind};
 use super::node::State;
 use super::settings::Settings;
 use super::{Coming, SimWorld};
@@ -35,18 +37,6 @@ pub struct DiskOps {
     /// Up to the end of the run; what nodes do when they are stopped for good
     /// is not counted.
     pub total: OpCounts,
-}
-
-/// The kind of an operation.
-fn kind(op: &DiskOp) -> OpKind {
-    match op {
-        DiskOp::Create { .. } => OpKind::Create,
-        DiskOp::Write { .. } => OpKind::Write,
-        DiskOp::Sync { .. } => OpKind::Sync,
-        DiskOp::SyncDir => OpKind::SyncDir,
-        DiskOp::Rename { .. } => OpKind::Rename,
-        DiskOp::Remove { .. } => OpKind::Remove,
-    }
 }
 
 fn count(counts: &OpCounts, kind: OpKind) -> u64 {
@@ -68,6 +58,9 @@ pub(super) struct Busy {
     turn: u64,
     /// The disk will stop before this operation, for this fault.
     stop: Option<(usize, Fault, u64)>,
+    /// An operation that a fault may hit: what comes after it is planned when
+    /// it is done.
+    check: Option<usize>,
     /// It stands there, since then.
     standing: Option<At>,
     /// An operation failed: none after it is carried out.
@@ -106,9 +99,20 @@ pub(super) struct Storage {
     pub(super) ops: DiskOps,
     /// The run is over: nothing is counted any more.
     over: bool,
+    /// Faults of operations that have hit one.
+    struck: BTreeSet<Fault>,
+    /// Damage that nobody has read yet.
+    damaged: Vec<(Fault, Region)>,
 }
 
 impl Storage {
+    pub(super) fn new(model: Persistence) -> Self {
+        Self {
+            disk: SimDisk::new(model),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn busy(&self) -> bool {
         self.busy.is_some()
     }
@@ -170,11 +174,22 @@ impl Storage {
             .min_by_key(|(at, ..)| *at)
     }
 
+    /// Carries out what is done by now.
+    fn settle(&mut self, now: At) {
+        let Some(busy) = &self.busy else { return };
+        if busy.standing.is_none() {
+            let finished = busy.done.iter().take_while(|done| **done <= now).count();
+            self.apply_to(finished);
+        }
+    }
+
     /// What the disk has of operations that will not be finished: every one
     /// that was done, and the one that the kernel was about to do; of a sync
     /// nobody knows. A disk that stands does nothing.
     pub(super) fn break_off(&mut self, now: At) {
         let Some(busy) = &self.busy else { return };
+        // The fault of a disk hits what a process waits for.
+        let troubles = std::mem::take(&mut self.disk.troubles);
         let finished = busy.done.iter().take_while(|done| **done <= now).count();
         let syncs = |op: &DiskOp| matches!(op, DiskOp::Sync { .. } | DiskOp::SyncDir);
         let to = match busy.ops.get(finished) {
@@ -184,6 +199,7 @@ impl Storage {
         };
         self.apply_to(to);
         self.busy = None;
+        self.disk.troubles = troubles;
     }
 }
 
@@ -191,6 +207,16 @@ impl Storage {
 struct Recorder<'a> {
     disk: &'a mut SimDisk,
     ops: Vec<DiskOp>,
+    damaged: &'a [(Fault, Region)],
+    /// The damage that was read.
+    read: RefCell<BTreeSet<Fault>>,
+}
+
+impl Recorder<'_> {
+    fn looks(&self, at: impl Fn(&Region) -> bool) {
+        let seen = self.damaged.iter().filter(|(_, region)| at(region));
+        self.read.borrow_mut().extend(seen.map(|(fault, _)| *fault));
+    }
 }
 
 impl Disk for Recorder<'_> {
@@ -200,18 +226,31 @@ impl Disk for Recorder<'_> {
     }
 
     fn list(&self) -> io::Result<Vec<(FileName, u64)>> {
+        self.looks(|region| region.gone);
         self.disk.list()
     }
 
     fn read(&self, file: &FileName, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let end = offset.saturating_add(len as u64);
+        self.looks(|r| r.file == *file && r.from < end && offset < r.to);
         self.disk.read(file, offset, len)
     }
+}
+
+/// What opening a store came to.
+struct Opened {
+    /// The node and what it has to say, unless it refuses to start.
+    node: Option<(Box<Node>, Vec<Output>)>,
+    /// What it did to the disk.
+    ops: Vec<DiskOp>,
+    /// The damage that it read.
+    read: BTreeSet<Fault>,
 }
 
 impl<W: Sink> SimWorld<W> {
     /// A started process reads its store: the node, unless it refuses to
     /// start, and what that does to the disk.
-    fn open_store(&mut self, node: usize) -> (Option<Box<Node>>, Vec<Output>, Vec<DiskOp>) {
+    fn open_store(&mut self, node: usize) -> Opened {
         let at = self.clock.now();
         let host = &mut self.nodes[node];
         let now = host.now(at);
@@ -222,15 +261,21 @@ impl<W: Sink> SimWorld<W> {
         let mut recorder = Recorder {
             disk: &mut copy,
             ops: Vec::new(),
+            damaged: &host.storage.damaged,
+            read: RefCell::default(),
         };
         let mut out = Vec::new();
         let booted = Boot::open(host.config.clone(), seed, fresh, now, &mut recorder)
             .and_then(|boot| Node::new(boot, &recorder, &mut out));
-        let node = booted.ok().map(|mut node| {
-            node.set_logging(self.log.is_some());
-            Box::new(node)
-        });
-        (node, out, recorder.ops)
+        let logging = self.log.is_some();
+        Opened {
+            node: booted.ok().map(|mut node| {
+                node.set_logging(logging);
+                (Box::new(node), out)
+            }),
+            ops: recorder.ops,
+            read: recorder.read.into_inner(),
+        }
     }
 
     /// A started process begins to serve once its store is open.
@@ -239,8 +284,11 @@ impl<W: Sink> SimWorld<W> {
         if host.life != life || host.state != State::Booting {
             return;
         }
-        let (booted, out, ops) = self.open_store(node);
-        self.work(node, ops, Work::Boot(booted.map(|node| (node, out))));
+        let opened = self.open_store(node);
+        for fault in opened.read {
+            self.damage_read(node, fault);
+        }
+        self.work(node, opened.ops, Work::Boot(opened.node));
     }
 
     /// Sends a batch of operations to the disk.
@@ -251,13 +299,14 @@ impl<W: Sink> SimWorld<W> {
     fn work(&mut self, node: usize, ops: Vec<DiskOp>, work: Work) {
         let begun = self.clock.now();
         let mut at = begun;
+        let slow = ops.first().map_or(0, |op| self.slowed(node, op));
         let mut done = Vec::with_capacity(ops.len());
         for op in &ops {
             let range = match op {
                 DiskOp::Sync { .. } | DiskOp::SyncDir => self.settings.sync,
                 _ => self.settings.write,
             };
-            at += Settings::time(range, &mut self.rng);
+            at += Settings::time(range, &mut self.rng) + slow;
             done.push(at);
         }
         self.nodes[node].storage.busy = Some(Busy {
@@ -268,6 +317,7 @@ impl<W: Sink> SimWorld<W> {
             work,
             turn: 0,
             stop: None,
+            check: None,
             standing: None,
             failed: None,
         });
@@ -287,7 +337,26 @@ impl<W: Sink> SimWorld<W> {
         };
         busy.turn = turn;
         busy.stop = stop;
-        let at = stop.map_or(busy.ends(), |(op, ..)| busy.begins(op));
+        let left = (busy.applied..).zip(&busy.ops[busy.applied..]);
+        let disk = &host.storage.disk;
+        busy.check = if disk.troubles.is_empty() {
+            None
+        } else {
+            left.filter(|(_, op)| disk.may_fail(op))
+                .map(|(n, _)| n)
+                .next()
+        };
+        let at = match (stop, busy.check) {
+            (Some((op, ..)), check) if check.is_none_or(|check| op <= check) => {
+                busy.check = None;
+                busy.begins(op)
+            }
+            (_, Some(check)) => {
+                busy.stop = None;
+                busy.done[check]
+            }
+            _ => busy.ends(),
+        };
         self.clock.at(at, Coming::Disk { node, turn });
     }
 
@@ -302,11 +371,19 @@ impl<W: Sink> SimWorld<W> {
             return;
         }
         let stop = busy.stop;
-        host.storage
-            .apply_to(stop.map_or(usize::MAX, |(op, ..)| op));
+        let to = busy.check.map_or(usize::MAX, |op| op + 1);
+        host.storage.apply_to(stop.map_or(to, |(op, ..)| op));
+        if self.tell_harms(node) {
+            return;
+        }
+        let host = &mut self.nodes[node];
         let Some(busy) = &mut host.storage.busy else {
             return;
         };
+        if stop.is_none() && busy.failed.is_none() && busy.applied < busy.ops.len() {
+            self.plan_work(node);
+            return;
+        }
         let (op, fault, nth) = match stop {
             Some(stop) if busy.failed.is_none() => stop,
             _ if host.state == State::Paused => {
@@ -340,10 +417,11 @@ impl<W: Sink> SimWorld<W> {
         let Some(busy) = self.nodes[node].storage.busy.take() else {
             return;
         };
+        let failed = busy.failed.is_some();
         let result = busy.failed.map_or(Ok(()), Err);
         match busy.work {
             Work::Batch(batch) => self.node_input(node, Input::Committed { batch, result }),
-            Work::Boot(Some((booted, mut out))) => {
+            Work::Boot(Some((booted, mut out))) if !failed => {
                 let host = &mut self.nodes[node];
                 host.node = Some(booted);
                 host.state = State::Up;
@@ -351,17 +429,173 @@ impl<W: Sink> SimWorld<W> {
                 self.record(Witness::Kernel, What::Ready { node: party, life });
                 self.node_outputs(node, &mut out);
             }
-            Work::Boot(None) => self.end_process(node, "code 1"),
+            Work::Boot(_) => self.end_process(node, "code 1"),
         }
     }
 
     /// Stops a disk before an operation to come.
     pub(super) fn arm_disk(&mut self, node: usize, fault: Fault, point: DiskPoint) {
+        self.disk_receipt(node, fault, Stage::Armed, "wait at a disk operation");
         self.nodes[node].storage.points.push((fault, point));
         let busy = &self.nodes[node].storage.busy;
         if busy.as_ref().is_some_and(|b| b.standing.is_none()) {
             self.plan_work(node);
         }
+    }
+
+    fn disk_receipt(&mut self, node: usize, fault: Fault, stage: Stage, text: &str) {
+        let what = What::Fault {
+            fault,
+            stage,
+            text: text.to_owned(),
+            node: Some(self.nodes[node].party),
+            link: None,
+            conn: None,
+        };
+        self.record(Witness::Injector, what);
+    }
+
+    /// Has operations of a disk fail or take long from now on.
+    pub(super) fn trouble_disk(
+        &mut self,
+        node: usize,
+        fault: Fault,
+        act: &DiskAct,
+    ) -> Result<(), WorldError> {
+        let now = self.clock.now();
+        let slow = match act {
+            DiskAct::Slow(span) => span
+                .resolve(&self.plan.times)
+                .map_err(|error| WorldError(error.to_string()))?,
+            _ => 0,
+        };
+        // Without an end of its own it hits one operation.
+        let step = self.plan.scenario.steps.get(fault as usize);
+        let lasts = matches!(
+            step,
+            Some(mailproof_model::scenario::Step::Disk(f)) if f.lasts.is_some()
+        );
+        let storage = &mut self.nodes[node].storage;
+        storage.settle(now);
+        storage.disk.troubles.push(Trouble {
+            fault,
+            act: act.clone(),
+            once: act.hits_one() && !lasts,
+            slow,
+            rng: Rng::keyed(self.plan.seed, "disk", fault.into()),
+        });
+        let text = act.name();
+        self.disk_receipt(node, fault, Stage::Armed, text);
+        let busy = &self.nodes[node].storage.busy;
+        if busy.as_ref().is_some_and(|b| b.standing.is_none()) {
+            self.plan_work(node);
+        }
+        Ok(())
+    }
+
+    /// The disk is well again.
+    pub(super) fn mend_disk(&mut self, node: usize, fault: Fault) {
+        let now = self.clock.now();
+        let storage = &mut self.nodes[node].storage;
+        storage.settle(now);
+        storage.disk.troubles.retain(|t| t.fault != fault);
+        if self.tell_harms(node) {
+            return;
+        }
+        let busy = &self.nodes[node].storage.busy;
+        if busy.as_ref().is_some_and(|b| b.standing.is_none()) {
+            self.plan_work(node);
+        }
+    }
+
+    /// By how much the disk's faults slow an operation down.
+    fn slowed(&mut self, node: usize, op: &DiskOp) -> u64 {
+        let storage = &mut self.nodes[node].storage;
+        let slow: Vec<(Fault, u64)> = storage
+            .disk
+            .troubles
+            .iter()
+            .filter(|t| t.slow > 0)
+            .map(|t| (t.fault, t.slow))
+            .collect();
+        for (fault, amount) in &slow {
+            if !self.nodes[node].storage.struck.contains(fault) {
+                self.tell_harm(node, *fault, op.to_string(), Harm::Slow, *amount);
+            }
+        }
+        slow.iter().map(|(_, ns)| ns).sum()
+    }
+
+    /// Writes down what the disk's faults did; whether the power is gone.
+    fn tell_harms(&mut self, node: usize) -> bool {
+        let harms = std::mem::take(&mut self.nodes[node].storage.disk.harms);
+        let mut dark = false;
+        for harm in harms {
+            self.tell_harm(node, harm.fault, harm.op, harm.how, harm.amount);
+            if harm.how == Harm::Torn {
+                let party = self.nodes[node].party;
+                self.go_dark(harm.fault, party, node);
+                dark = true;
+            }
+        }
+        dark
+    }
+
+    fn tell_harm(&mut self, node: usize, fault: Fault, op: String, how: Harm, amount: u64) {
+        if self.nodes[node].storage.struck.insert(fault) {
+            self.disk_receipt(node, fault, Stage::Fired, "an operation is hit");
+        }
+        let party: Party = self.nodes[node].party;
+        self.record(
+            Witness::Disk(party),
+            What::DiskHarm {
+                node: party,
+                fault,
+                op,
+                how,
+                amount,
+            },
+        );
+    }
+
+    /// Kills a node and damages its files.
+    pub(super) fn corrupt(&mut self, node: usize, fault: Fault, how: Damage) {
+        self.end_process(node, "signal 9");
+        let mut rng = Rng::keyed(self.plan.seed, "damage", fault.into());
+        let storage = &mut self.nodes[node].storage;
+        let Some(region) = storage.disk.damage(how, &mut rng) else {
+            return;
+        };
+        let (file, bytes) = (region.file.to_string(), region.bytes);
+        storage.damaged.push((fault, region));
+        let party = self.nodes[node].party;
+        self.record(
+            Witness::Disk(party),
+            What::Damaged {
+                node: party,
+                fault,
+                file,
+                how,
+                bytes,
+            },
+        );
+    }
+
+    fn damage_read(&mut self, node: usize, fault: Fault) {
+        let storage = &mut self.nodes[node].storage;
+        let Some(at) = storage.damaged.iter().position(|(of, _)| *of == fault) else {
+            return;
+        };
+        let (_, region) = storage.damaged.remove(at);
+        let party = self.nodes[node].party;
+        self.record(
+            Witness::Disk(party),
+            What::DamageRead {
+                node: party,
+                fault,
+                file: region.file.to_string(),
+            },
+        );
     }
 
     /// Lets a disk go on that stands for a fault, and forgets its point.

@@ -1,6 +1,6 @@
 //! Each event of a history as a sentence that a stranger understands.
 
-use mailproof_model::event::{Event, Row, RowState, Shut, Stage, StoreState, What};
+use mailproof_model::event::{Event, Harm, Row, RowState, Shut, Stage, StoreState, What};
 use mailproof_model::party::Witness;
 
 /// Moments and spans as reports show them: seconds with three decimals.
@@ -45,6 +45,36 @@ pub(crate) fn sentence(event: &Event) -> String {
             format!("the disk of {node} stands still before it does this: {op}")
         }
         What::DiskReleased { node, .. } => format!("the disk of {node} is let go"),
+        What::DiskHarm {
+            node,
+            op,
+            how,
+            amount,
+            ..
+        } => {
+            let what = match how {
+                Harm::Eio => "failed with EIO".to_owned(),
+                Harm::Enospc => "failed with ENOSPC".to_owned(),
+                Harm::Erofs => "failed with EROFS".to_owned(),
+                Harm::SyncEio => format!("failed with EIO, and {amount} writes were dropped"),
+                Harm::Torn => format!("was torn, {amount} bytes of it are on the medium"),
+                Harm::Slow => format!("took {:.3} s longer", *amount as f64 / 1e9),
+            };
+            format!("an operation of {node}'s disk {what}: {op}")
+        }
+        What::Damaged {
+            node,
+            file,
+            how,
+            bytes,
+            ..
+        } => format!(
+            "the file {file} of {node} was damaged ({}): {bytes} bytes are others, or gone",
+            how.name()
+        ),
+        What::DamageRead { node, file, .. } => {
+            format!("{node} read the file {file} where it was damaged")
+        }
         What::StoreGone { node } => format!("the store of {node} is gone"),
         What::StoreRead {
             node,

@@ -206,6 +206,11 @@ impl Line<'_> {
                 self.unsafe_for_loss = true;
                 self.returns |= p.lasts.is_some();
             }
+            Step::Disk(_) | Step::Corrupt(_) => {
+                self.touched.extend(node);
+                self.returns = true;
+                self.unsafe_for_loss = true;
+            }
             Step::Wait(_) => {}
         }
         self.plan.scenario.steps.push(step);

@@ -3,7 +3,9 @@
 use super::{chance, count, log_between, weighted};
 use crate::party::Party;
 use crate::rng::Rng;
-use crate::scenario::{Chaos, Cluster, Count, Sender, Size, Span, Spread, Time, Workload};
+use crate::scenario::{
+    Chaos, Cluster, Count, Persistence, Sender, Size, Span, Spread, Time, Workload,
+};
 use crate::target::{TargetFile, plain};
 
 const MS: u64 = 1_000_000;
@@ -17,6 +19,7 @@ pub(super) fn cluster(chaos: &Chaos, target: &TargetFile, rng: &mut Rng) -> Clus
     Cluster {
         nodes,
         stores: if owns { stores } else { 0 },
+        disk: Persistence::default(),
     }
 }
 

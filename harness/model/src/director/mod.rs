@@ -29,7 +29,7 @@ use crate::scenario::{LinkAct, Point, SpanError, Step, Trigger};
 
 use cluster::{Cluster, State};
 use ending::Phase;
-use running::{Repair, Waiting};
+use running::{Repair, Revival, Waiting};
 use sender::{Sender, Set};
 use step::Times;
 
@@ -109,6 +109,8 @@ pub struct Director {
     step: usize,
     waiting: Option<Waiting>,
     repairs: Vec<Repair>,
+    /// Nodes that are started again if they end.
+    revivals: Vec<Revival>,
     /// The hold that stands, and the node whose link or disk it is.
     held: Option<(Fault, Party)>,
     /// Whether a node's fault was ordered.
@@ -168,6 +170,7 @@ impl Director {
             step: 0,
             waiting: None,
             repairs: Vec::new(),
+            revivals: Vec::new(),
             held: None,
             broken: false,
             takeover: false,

@@ -4,9 +4,10 @@ use crate::event::{At, Fault, Stage, StoreState, What};
 use crate::order::{Act, Order};
 use crate::party::{Link, Party};
 use crate::rng::Rng;
-use crate::scenario::{Back, Faults, LinkAct, Pick, Step, Trigger, Until};
+use crate::scenario::{Back, DiskAct, Faults, LinkAct, Pick, Step, Trigger, Until};
 
 use super::cluster::State;
+use super::ending::Phase;
 use super::step;
 use super::{ANSWER, Director, READY};
 
@@ -55,6 +56,16 @@ pub(super) enum Repair {
     },
 }
 
+/// A node whose disk fails, and what is to be done if it ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Revival {
+    node: Party,
+    /// The disk is well again then.
+    until: At,
+    /// How long after that, and its end, it is started, in nanoseconds.
+    after: u64,
+}
+
 impl Repair {
     fn at(&self) -> At {
         match self {
@@ -77,6 +88,26 @@ impl Director {
 
     pub(super) fn exited(&mut self, party: Party) {
         self.cluster.set(party, State::Down);
+        // A node whose disk failed may have ended itself. If something else
+        // is to bring it back, that does.
+        let planned = |r: &Repair| matches!(r, Repair::Back { node, .. } if *node == party);
+        if let Some(at) = self.revivals.iter().position(|r| r.node == party)
+            && matches!(self.phase, Phase::Running | Phase::Quiet { .. })
+        {
+            let revival = self.revivals.remove(at);
+            if !self.repairs.iter().any(planned) {
+                self.broken = true;
+                self.takeover = false;
+                let at = revival.until.max(self.now).saturating_add(revival.after);
+                self.repairs.push(Repair::Back {
+                    node: party,
+                    at,
+                    store: StoreState::Same,
+                    gone: true,
+                    give_up: at,
+                });
+            }
+        }
         for repair in &mut self.repairs {
             if let Repair::Back { node, gone, .. } = repair
                 && *node == party
@@ -327,11 +358,31 @@ impl Director {
         });
         let mut release = Some((self.now, None));
         match &act {
-            Act::Crash(node) | Act::PowerCut(node) | Act::NodeLost { node, .. } => {
+            Act::Crash(node)
+            | Act::PowerCut(node)
+            | Act::NodeLost { node, .. }
+            | Act::Corrupt(node, _) => {
                 self.broken = true;
                 self.takeover = false;
                 self.back(step, *node, disarmed, times.after);
                 release = Some((self.now.saturating_add(READY), Some(*node)));
+            }
+            Act::Disk(node, what) => {
+                let until = times.lasts.map(|lasts| self.now.saturating_add(lasts));
+                if let Some(at) = until {
+                    let act = act.clone();
+                    self.repairs.push(Repair::Mend { fault, at, act });
+                }
+                if !disarmed
+                    && !matches!(what, DiskAct::Slow(_))
+                    && step::back(step) == Some(Back::Same)
+                {
+                    self.revivals.push(Revival {
+                        node: *node,
+                        until: until.unwrap_or(self.now),
+                        after: times.after,
+                    });
+                }
             }
             // It can only stop in order once its connections may go on.
             Act::Restart(node) => {
@@ -369,7 +420,7 @@ impl Director {
 
     /// Plans the return of a node.
     fn back(&mut self, step: &Step, node: Party, disarmed: bool, after: u64) {
-        let store = match step::node_fault(step).map(|fault| fault.back) {
+        let store = match step::back(step) {
             Some(Back::Same) => StoreState::Same,
             Some(Back::Empty) => StoreState::Empty,
             Some(Back::Never) | None => return,

@@ -4,7 +4,8 @@ use crate::order::Act;
 use crate::party::{Link, Party};
 use crate::plan::Plan;
 use crate::scenario::{
-    Back, DiskPoint, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step, Trigger, Until,
+    Back, DiskAct, DiskPoint, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step, Trigger,
+    Until,
 };
 
 /// A step with its spans resolved, in nanoseconds.
@@ -49,6 +50,11 @@ impl Times {
                 // A partition that never stays as it is would never end.
                 times.flap = maybe(&partition.flap)?.map(|flap| flap.max(1));
             }
+            Step::Disk(fault) => {
+                times.lasts = maybe(&fault.lasts)?;
+                times.after = maybe(&fault.after)?.unwrap_or(0);
+            }
+            Step::Corrupt(fault) => times.after = maybe(&fault.after)?.unwrap_or(0),
             Step::Wait(wait) => times.max = value(&wait.max)?,
         }
         Ok(times)
@@ -91,6 +97,8 @@ pub(super) fn pick(step: &Step) -> Option<Pick> {
         | Step::NodeLost(fault)
         | Step::Restart(fault) => Some(fault.node),
         Step::Pause(pause) => Some(pause.node),
+        Step::Disk(fault) => Some(fault.node),
+        Step::Corrupt(fault) => Some(fault.node),
         Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }
@@ -106,6 +114,15 @@ pub(super) fn node_fault(step: &Step) -> Option<&NodeFault> {
     }
 }
 
+/// Whether a node that a step took away comes back.
+pub(super) fn back(step: &Step) -> Option<Back> {
+    match step {
+        Step::Disk(fault) => Some(fault.back),
+        Step::Corrupt(fault) => Some(fault.back),
+        _ => node_fault(step).map(|fault| fault.back),
+    }
+}
+
 /// What a step does to a node.
 pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
     Some(match step {
@@ -116,6 +133,8 @@ pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
             wipe: fault.back != Back::Same,
         },
         Step::Pause(_) => Act::Pause(node),
+        Step::Disk(fault) => Act::Disk(node, fault.act.clone()),
+        Step::Corrupt(fault) => Act::Corrupt(node, fault.act),
         Step::Restart(_) => Act::Restart(node),
         Step::Link(_) | Step::Partition(_) | Step::Wait(_) => return None,
     })
@@ -195,6 +214,23 @@ pub(super) fn text(step: &Step) -> String {
             }
             text
         }
+        Step::Disk(fault) => {
+            let mut text = format!("disk of {}: {}", fault.node, fault.act.name());
+            if let DiskAct::Slow(span) = &fault.act {
+                text += &format!(" by {span}");
+            }
+            text += &format!(" at {}", fault.at);
+            if let Some(lasts) = &fault.lasts {
+                text += &format!(" for {lasts}");
+            }
+            text
+        }
+        Step::Corrupt(fault) => format!(
+            "damage the files of {} at {}: {}",
+            fault.node,
+            fault.at,
+            fault.act.name()
+        ),
         Step::Wait(wait) => format!("wait for {}, at most {}", until(&wait.until), wait.max),
     }
 }

@@ -1,8 +1,9 @@
 //! Random events of every variant, for tests: awkward texts, edge numbers,
 //! options there or not.
 
-use crate::event::{Event, Row, RowState, Shut, Stage, StoreState, Stored, What};
+use crate::event::{Event, Harm, Row, RowState, Shut, Stage, StoreState, Stored, What};
 use crate::party::{Link, Party, Witness};
+use crate::scenario::Damage;
 
 /// A seeded source of draws.
 pub(super) struct Draw(blake3::OutputReader);
@@ -119,7 +120,7 @@ impl Draw {
     }
 
     /// How many variants [`Draw::what`] knows.
-    pub(super) const VARIANTS: usize = 37;
+    pub(super) const VARIANTS: usize = 40;
 
     /// An event of the given variant.
     pub(super) fn what(&mut self, variant: usize) -> What {
@@ -279,6 +280,37 @@ impl Draw {
                 node,
                 fault: d.u32(),
             },
+            36 => What::DiskHarm {
+                node,
+                fault: d.u32(),
+                op: note,
+                how: [
+                    Harm::Eio,
+                    Harm::Enospc,
+                    Harm::Erofs,
+                    Harm::SyncEio,
+                    Harm::Torn,
+                    Harm::Slow,
+                ][d.below(6)],
+                amount: d.number(),
+            },
+            37 => What::Damaged {
+                node,
+                fault: d.u32(),
+                file: note,
+                how: [
+                    Damage::FlipBit,
+                    Damage::ZeroBlock,
+                    Damage::Truncate,
+                    Damage::Delete,
+                ][d.below(4)],
+                bytes: d.number(),
+            },
+            38 => What::DamageRead {
+                node,
+                fault: d.u32(),
+                file: note,
+            },
             _ => What::Trouble { note },
         }
     }
@@ -300,6 +332,9 @@ impl Draw {
                 What::Dropped { node, .. }
                 | What::DiskHeld { node, .. }
                 | What::DiskReleased { node, .. }
+                | What::DiskHarm { node, .. }
+                | What::Damaged { node, .. }
+                | What::DamageRead { node, .. }
                 | What::StoreGone { node }
                 | What::StoreRead { node, .. } => Witness::Disk(*node),
                 What::Queues { node, .. } => Witness::Node(*node),

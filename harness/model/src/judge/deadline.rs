@@ -111,6 +111,26 @@ pub(super) fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
                     return Some(format!("fault {n}, a partition, was not healed"));
                 }
             }
+            Step::Disk(f) => {
+                if f.back == Back::Never {
+                    gone.extend(
+                        receipts
+                            .iter()
+                            .flat_map(|r| &r.fired)
+                            .filter_map(|x| x.node),
+                    );
+                }
+                if fired && f.lasts.is_some() && receipts.is_some_and(|r| r.removed.is_none()) {
+                    return Some(format!("fault {n} on a disk was not taken back"));
+                }
+            }
+            // A node that refuses to serve from a damaged store is gone.
+            Step::Corrupt(_) => gone.extend(
+                receipts
+                    .iter()
+                    .flat_map(|r| &r.fired)
+                    .filter_map(|x| x.node),
+            ),
             Step::Pause(_) | Step::Wait(_) => {}
         }
     }

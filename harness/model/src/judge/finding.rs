@@ -255,7 +255,7 @@ fn excuse<'a>(kind: &str, case: &'a Case) -> Option<&'a str> {
 /// plain retrying otherwise.
 fn arrival_rule(frame: &Frame<'_>) -> &'static str {
     let away = frame.plan.scenario.steps.iter().any(|s| match s {
-        Step::NodeLost(_) | Step::Pause(_) => true,
+        Step::NodeLost(_) | Step::Pause(_) | Step::Corrupt(_) => true,
         Step::Crash(f) | Step::PowerCut(f) => f.back != crate::scenario::Back::Same,
         _ => false,
     });

@@ -71,9 +71,15 @@ pub(super) fn all(plan: &Plan, ledger: &Ledger) -> Vec<Incident> {
                 back,
             };
             let what = match (failure, fired.node, fired.link) {
-                (Failure::ProcessCrash | Failure::PowerLoss | Failure::NodeLost, Some(node), _) => {
-                    ended(ledger, step, node, *fired)
-                }
+                (
+                    Failure::ProcessCrash
+                    | Failure::PowerLoss
+                    | Failure::NodeLost
+                    | Failure::DiskError
+                    | Failure::Corruption,
+                    Some(node),
+                    _,
+                ) => ended(ledger, step, node, *fired),
                 (Failure::Pause, Some(node), _) => stopped(ledger, node, *fired),
                 (_, Some(node), _) => Some((Place::Node(node), fired.mark, removed)),
                 (_, None, Some(link)) => {
@@ -138,7 +144,7 @@ fn ended(
         step,
         Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f)
             if f.back == Back::Never
-    );
+    ) || matches!(step, Step::Disk(f) if f.back == Back::Never);
     let next = lives.get(at + 1).filter(|_| !never);
     Some((Place::Node(node), exit, next.and_then(|l| l.ready)))
 }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use crate::event::{At, Attempt, Conn, Event, Msg, Rcpt, Stage, What};
 use crate::party::{Link, Party, Witness};
 
-pub use disk::DiskHold;
+pub use disk::{Damaged, DiskHarm, DiskHold};
 pub use fault::{Fired, Receipts};
 pub use listing::Listing;
 pub use mail::{Answer, Copy, Digest, Ended, Hop, Mail, Notice, Outcome, Try};
@@ -58,6 +58,10 @@ pub struct Ledger {
     pub dropped: Vec<(Party, Mark, u64)>,
     /// Disks that stood still before an operation.
     pub disk_holds: Vec<DiskHold>,
+    /// Operations that met a fault of their disk.
+    pub harms: Vec<DiskHarm>,
+    /// Damage at rest.
+    pub damages: Vec<Damaged>,
     /// Receipts by fault.
     pub faults: BTreeMap<u32, Receipts>,
     /// Happenings of the simulation that faults waited for: when, which.
@@ -209,6 +213,34 @@ impl Ledger {
                 let mut holds = self.disk_holds.iter_mut().rev();
                 if let Some(h) = holds.find(|h| h.node == *node && h.fault == *fault) {
                     h.until.get_or_insert(mark);
+                }
+            }
+            What::DiskHarm {
+                node,
+                fault,
+                how,
+                amount,
+                ..
+            } => self.harms.push(DiskHarm {
+                mark,
+                node: *node,
+                fault: *fault,
+                how: *how,
+                amount: *amount,
+            }),
+            What::Damaged {
+                node, fault, bytes, ..
+            } => self.damages.push(Damaged {
+                mark,
+                node: *node,
+                fault: *fault,
+                bytes: *bytes,
+                read: None,
+            }),
+            What::DamageRead { node, fault, .. } => {
+                let mut damages = self.damages.iter_mut();
+                if let Some(d) = damages.find(|d| d.node == *node && d.fault == *fault) {
+                    d.read.get_or_insert(mark);
                 }
             }
             What::StoreGone { node } => {

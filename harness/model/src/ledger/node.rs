@@ -46,9 +46,11 @@ impl Ledger {
             // the fault. A fault that was taken back before is not the cause.
             let start = self
                 .faults
-                .values()
-                .filter(|f| f.removed.is_none_or(|r| r.at > exit.at))
-                .flat_map(|f| &f.fired)
+                .iter()
+                .filter(|(_, f)| f.removed.is_none_or(|r| r.at > exit.at))
+                // A disk that fails puts no node out of reach; its end does.
+                .filter(|(n, _)| !self.harms.iter().any(|h| h.fault == **n))
+                .flat_map(|(_, f)| &f.fired)
                 .filter(|f| {
                     f.node == Some(node) && f.mark.at <= exit.at && f.mark.at >= life.started.at
                 })

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chaos::{Chaos, ChaosKind, Within};
-pub use disk::{DiskPoint, OpKind};
+pub use disk::{Corrupt, Damage, DiskAct, DiskFault, DiskPoint, OpKind, Persistence};
 pub use lint::{check, lint, lint_all};
 pub use network::{Partition, Rate, Toward};
 pub use parse::{parse, parse_all};
@@ -92,6 +92,9 @@ pub struct Cluster {
     #[serde(default)]
     #[schemars(range(min = 0, max = 10))]
     pub stores: u16,
+    /// What the nodes' disks keep of un-synced work when power goes.
+    #[serde(default, skip_serializing_if = "Persistence::is_default")]
+    pub disk: Persistence,
 }
 
 fn three() -> u16 {
@@ -103,6 +106,7 @@ impl Default for Cluster {
         Self {
             nodes: three(),
             stores: 0,
+            disk: Persistence::default(),
         }
     }
 }
@@ -287,6 +291,10 @@ pub enum Step {
     Link(LinkFault),
     /// Cut the cluster in two.
     Partition(Partition),
+    /// Have operations of a node's disk fail, or take long.
+    Disk(DiskFault),
+    /// Kill a node, damage its files, start it again.
+    Corrupt(Corrupt),
     /// Wait for something to be seen.
     Wait(Wait),
 }
@@ -303,6 +311,8 @@ impl Step {
             Self::Pause(pause) => Some(&pause.at),
             Self::Link(fault) => Some(&fault.at),
             Self::Partition(partition) => Some(&partition.at),
+            Self::Disk(fault) => Some(&fault.at),
+            Self::Corrupt(fault) => Some(&fault.at),
             Self::Wait(_) => None,
         }
     }

@@ -3,6 +3,7 @@
 //! Each piece is an event of the history whose witness is not the injector.
 //! What is not found is named in `missing`, and the run is INCONCLUSIVE.
 
+mod disk;
 mod link;
 mod node;
 mod partition;
@@ -149,7 +150,14 @@ fn died_unasked(plan: &Plan, ledger: &Ledger) -> Vec<(Party, Mark)> {
         let step = plan.scenario.steps.get(*fault as usize);
         matches!(
             step,
-            Some(Step::Crash(_) | Step::PowerCut(_) | Step::NodeLost(_) | Step::Restart(_))
+            Some(
+                Step::Crash(_)
+                    | Step::PowerCut(_)
+                    | Step::NodeLost(_)
+                    | Step::Restart(_)
+                    | Step::Disk(_)
+                    | Step::Corrupt(_)
+            )
         )
     };
     let mut found = Vec::new();
@@ -166,7 +174,12 @@ fn died_unasked(plan: &Plan, ledger: &Ledger) -> Vec<(Party, Mark)> {
                 .any(|f| {
                     f.node == Some(*node) && f.mark.id > life.started.id && f.mark.id < exit.id
                 });
-            if !asked {
+            let damage = ledger.damages.iter().any(|d| {
+                d.node == *node
+                    && d.read
+                        .is_some_and(|r| r.id > life.started.id && r.id < exit.id)
+            });
+            if !asked && !damage {
                 found.push((*node, exit));
             }
         }
@@ -322,6 +335,8 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
             }
             node::in_flight(proof, ledger, &label, node, first.mark);
         }
+        Step::Disk(f) => disk::on_disk(proof, ledger, &label, n, f, *first),
+        Step::Corrupt(_) => disk::damaged(proof, ledger, &label, n, step, *first),
         Step::Link(f) => {
             let removed = ledger.faults.get(&n).and_then(|f| f.removed);
             link::on_link(proof, plan, ledger, &label, &f.act, (*first, removed));
@@ -340,6 +355,8 @@ fn kind(step: &Step) -> &'static str {
         Step::Restart(_) => "restart",
         Step::Link(_) => "link",
         Step::Partition(_) => "partition",
+        Step::Disk(_) => "disk",
+        Step::Corrupt(_) => "corrupt",
         Step::Wait(_) => "wait",
     }
 }

@@ -17,7 +17,28 @@ pub(super) fn ended(
     node: Party,
     fired: Fired,
 ) {
-    let graceful = matches!(step, Step::Restart(_));
+    gone(
+        proof,
+        ledger,
+        label,
+        matches!(step, Step::Restart(_)),
+        node,
+        fired,
+    );
+    if let Step::PowerCut(_) = step {
+        dropped(proof, ledger, label, node, fired);
+    }
+}
+
+/// A process ended, and a link felt it; `graceful`: it may have ended itself.
+pub(super) fn gone(
+    proof: &mut Proof,
+    ledger: &Ledger,
+    label: &str,
+    graceful: bool,
+    node: Party,
+    fired: Fired,
+) {
     // The first end of a life after the fault: when the run is taken down
     // every node is killed, and that is no effect of any fault.
     let exit = ledger.lives.get(&node).and_then(|lives| {
@@ -47,22 +68,24 @@ pub(super) fn ended(
         ),
         None => proof.lack(format!("{label}: no link noticed that {node} was gone")),
     }
-    if let Step::PowerCut(_) = step {
-        let dropped = ledger
-            .dropped
-            .iter()
-            .find(|(n, mark, count)| *n == node && mark.id > fired.mark.id && *count > 0);
-        match dropped {
-            Some((_, mark, count)) => proof.add(
-                EvidenceKind::FaultEffect,
-                Witness::Disk(node),
-                *mark,
-                format!("{label}: {count} operations that were not synced are gone"),
-            ),
-            None => proof.lack(format!(
-                "{label}: nothing un-synced was lost, so the cut proves no more than a crash"
-            )),
-        }
+}
+
+/// Un-synced work was lost.
+fn dropped(proof: &mut Proof, ledger: &Ledger, label: &str, node: Party, fired: Fired) {
+    let dropped = ledger
+        .dropped
+        .iter()
+        .find(|(n, mark, count)| *n == node && mark.id > fired.mark.id && *count > 0);
+    match dropped {
+        Some((_, mark, count)) => proof.add(
+            EvidenceKind::FaultEffect,
+            Witness::Disk(node),
+            *mark,
+            format!("{label}: {count} operations that were not synced are gone"),
+        ),
+        None => proof.lack(format!(
+            "{label}: nothing un-synced was lost, so the cut proves no more than a crash"
+        )),
     }
 }
 

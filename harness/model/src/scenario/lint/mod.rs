@@ -3,6 +3,7 @@
 //! problem is found and stands at the very value that causes it.
 
 mod chaos;
+mod disk;
 mod expect;
 mod network;
 mod steps;
@@ -228,6 +229,9 @@ impl Lint<'_> {
                 let apart = p.sides.iter().all(|s| s.iter().any(|n| n.is_node()));
                 apart && p.flap.is_none() && (p.lasts.is_none() || long(&p.lasts))
             }
+            Step::Disk(f) => f.back != Back::Same || long(&f.after),
+            // A node whose store is damaged may refuse to start.
+            Step::Corrupt(_) => true,
             Step::Wait(_) => false,
         }
     }
@@ -243,6 +247,8 @@ fn kind(step: &Step) -> &'static str {
         Step::Restart(_) => "restart",
         Step::Link(_) => "link",
         Step::Partition(_) => "partition",
+        Step::Disk(_) => "disk",
+        Step::Corrupt(_) => "corrupt",
         Step::Wait(_) => "wait",
     }
 }
@@ -251,6 +257,11 @@ fn kind(step: &Step) -> &'static str {
 fn node_fault(step: &Step) -> Option<&NodeFault> {
     match step {
         Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f) => Some(f),
-        Step::Pause(_) | Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
+        Step::Pause(_)
+        | Step::Link(_)
+        | Step::Partition(_)
+        | Step::Disk(_)
+        | Step::Corrupt(_)
+        | Step::Wait(_) => None,
     }
 }

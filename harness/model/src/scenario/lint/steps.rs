@@ -31,6 +31,8 @@ impl Lint<'_> {
                 Step::Pause(pause) => self.pause(i, &path, pause),
                 Step::Link(fault) => self.link(i, &path, fault),
                 Step::Partition(partition) => self.partition(i, &path, partition),
+                Step::Disk(fault) => self.disk(i, &path, fault),
+                Step::Corrupt(fault) => self.corrupt(i, &path, fault),
                 Step::Wait(wait) => self.wait(i, &path, wait),
                 _ => {}
             }
@@ -77,7 +79,7 @@ impl Lint<'_> {
     }
 
     /// The node that a step hits: it is there, and it lives.
-    fn pick(&mut self, i: usize, path: &str, pick: Pick, at: &Trigger) {
+    pub(super) fn pick(&mut self, i: usize, path: &str, pick: Pick, at: &Trigger) {
         let place = format!("{path}.node");
         match pick {
             Pick::Node(node) if !self.exists(node) => self.no_node(&place, node),
@@ -353,6 +355,8 @@ impl Lint<'_> {
     fn held_later(&self, i: usize) -> bool {
         self.scenario.steps[i + 1..].iter().any(|s| match s {
             Step::Pause(p) => p.node == Pick::Held,
+            Step::Disk(f) => f.node == Pick::Held,
+            Step::Corrupt(f) => f.node == Pick::Held,
             other => node_fault(other).is_some_and(|f| f.node == Pick::Held),
         })
     }
@@ -413,7 +417,8 @@ impl Lint<'_> {
             }
             Until::Back => {
                 let returns = before.iter().any(|s| match s {
-                    Step::Pause(_) => true,
+                    Step::Pause(_) | Step::Corrupt(_) => true,
+                    Step::Disk(f) => f.back != Back::Never,
                     Step::Link(fault) => fault.lasts.is_some(),
                     Step::Partition(p) => p.lasts.is_some(),
                     other => node_fault(other).is_some_and(|f| f.back != Back::Never),
@@ -431,6 +436,8 @@ impl Lint<'_> {
 fn hits(step: &Step, node: Party) -> bool {
     match step {
         Step::Pause(p) => p.node == Pick::Node(node),
+        Step::Disk(f) => f.node == Pick::Node(node),
+        Step::Corrupt(f) => f.node == Pick::Node(node),
         other => node_fault(other).is_some_and(|f| f.node == Pick::Node(node)),
     }
 }
