@@ -2,6 +2,8 @@
 //! `cargo bench -p mailproof-engine`; `mailproof bench sim` has more figures
 //! and writes histories to files.
 
+#![allow(missing_docs)] // of what criterion's macros make
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mailproof_engine::sim::{TrialOptions, trial};
 use mailproof_model::plan::Plan;
