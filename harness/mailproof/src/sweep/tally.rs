@@ -241,7 +241,10 @@ mod tests {
             pass(&[full.clone(), (Crash, Outside, All)]).0,
             Verdict::Inconclusive
         );
-        assert_eq!(verdict(&[full.clone()], &[Crash]).0, Verdict::Inconclusive);
+        assert_eq!(
+            verdict(std::slice::from_ref(&full), &[Crash]).0,
+            Verdict::Inconclusive
+        );
         let failed = (Crash, Standing::Failed(Verdict::Fail), All);
         assert_eq!(pass(&[full.clone(), failed]).0, Verdict::Fail);
         let error = (Crash, Standing::Failed(Verdict::Error), All);
