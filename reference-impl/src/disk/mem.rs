@@ -90,6 +90,10 @@ struct Image {
 
 impl Image {
     fn put(&mut self, inode: u64, offset: u64, data: &[u8]) {
+        // Nothing written makes no file longer.
+        if data.is_empty() {
+            return;
+        }
         let content = Arc::make_mut(self.inodes.entry(inode).or_default());
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let end = start.saturating_add(data.len());

@@ -107,9 +107,9 @@ fn a_stop_names_the_operation_that_was_not_carried_out() {
         });
         let held = held.unwrap_or_else(|| panic!("{op}: {}", trial.judgement.reason));
         assert!(held.starts_with(verb), "{op}: {held}");
-        assert_eq!(
-            trial.judgement.verdict,
-            Verdict::Pass,
+        // Whether mail was under way just then is the seed's affair.
+        assert!(
+            trial.judgement.findings.is_empty(),
             "{op}: {}",
             trial.judgement.reason
         );
