@@ -720,19 +720,22 @@ class Listing:
 
 
 class Delivery:
-    __slots__ = ("event", "source", "attempt", "conn", "learned")
+    """A copy for a recipient at the end of the mail; or a report of failure."""
 
-    def __init__(self, event, source, attempt, conn, learned):
+    __slots__ = ("event", "source", "attempt", "learned", "notice")
+
+    def __init__(self, event, source, attempt, learned, notice=False):
         self.event, self.source, self.attempt = event, source, attempt
-        self.conn, self.learned = conn, learned
+        self.learned, self.notice = learned, notice
 
 
 class Outage:
-    __slots__ = ("start", "end", "emptied", "own")
+    __slots__ = ("start", "end", "seen", "emptied", "died", "own")
 
-    def __init__(self, start, end, emptied=False, own=True):
+    def __init__(self, start, end, seen=None, emptied=False, died=False, own=True):
         self.start, self.end, self.emptied = start, end, emptied
-        self.own = own
+        self.seen = start if seen is None else seen
+        self.died, self.own = died, own
 
 
 class Incident:
@@ -782,10 +785,14 @@ class Judge:
         self.nodes = [f"n{n + 1}" for n in range(cluster.get("nodes", 3))] + self.stores
         self.known_outages = {}
         self.conn_fired = {}
-        for receipts in self.ledger.fired.values():
+        for n, receipts in self.ledger.fired.items():
+            act = self.steps[n][1].get("act") if n < len(self.steps) else None
             for e in receipts:
                 if "conn" in e.f:
-                    self.conn_fired.setdefault(e.f["conn"], []).append(e)
+                    # What is closed towards the dialling side stays closed.
+                    over = self.ledger.until(n, e) if self.lasts(n) else e
+                    over = None if act == "half-close" else over
+                    self.conn_fired.setdefault(e.f["conn"], []).append((e, over))
         self.opaque_inside = any(all(map(is_node, ends(l))) for l in self.ledger.opaque)
         self.shown = {}  # message, recipient: copies, digests in the mailboxes
         for m in self.stores:
@@ -847,9 +854,11 @@ class Judge:
         if node in self.known_outages:
             return self.known_outages[node]
         found, lives = [], self.ledger.lives.get(node, [])
+        stills = NODE_FAULTS + ("pause", "corrupt")
         fired = sorted(
             (e.at, n)
             for n, es in self.ledger.fired.items()
+            if n < len(self.steps) and self.steps[n][0] in stills
             for e in es
             # A disk that fails puts no node out of reach; its end does.
             if e.f.get("node") == node and all(h.f["fault"] != n for h in self.ledger.harms)
@@ -874,7 +883,7 @@ class Judge:
                 if after["ready"]:
                     back = after["ready"].at
                     break
-            found.append(Outage(start, back, emptied))
+            found.append(Outage(start, back, gone, emptied, died=True))
         for since, until in self.ledger.pauses.get(node, []):
             found.append(Outage(since.at, until.at if until else None))
         self.known_outages[node] = found
@@ -917,31 +926,63 @@ class Judge:
                         and h.dot.id < c.id
                     ):
                         hop = h
-                learned = self.learned(c, c.f["from"], c.f["conn"], hop, rcpt)
-                found.append(Delivery(c, c.f["from"], c.f["attempt"], c.f["conn"], learned))
+                reply = hop.reply(rcpt) if hop else None
+                learned = None
+                if reply and reply.f["code"] // 100 == 2:
+                    learned = self.learned(hop.link, hop.conn, hop.dot, c, reply)
+                found.append(Delivery(c, c.f["from"], c.f["attempt"], learned))
         for h in mail.hops:
             source, to = ends(h.link)
             if to != "mb" and is_end(to) and h.accepted(rcpt):
-                learned = self.learned(h.dot, source, h.conn, h, rcpt)
-                found.append(Delivery(h.dot, source, h.attempt, h.conn, learned))
+                learned = self.learned(h.link, h.conn, h.dot, h.dot, h.reply(rcpt))
+                found.append(Delivery(h.dot, source, h.attempt, learned))
         found.sort(key=lambda d: d.event.id)
         return found
 
-    def learned(self, event, source, conn, hop, rcpt):
-        """When the deliverer learned of a delivery; None: it may not have."""
-        reply = hop.reply(rcpt) if hop else None
-        if not reply or reply.f["code"] // 100 != 2:
-            return None
-        until = reply.at + self.time("record")
-        for e in self.conn_fired.get(conn, ()):
-            if e.id >= hop.dot.id and e.at <= until:
+    def settlements(self, mail, rcpt, deliveries):
+        """Deliveries and reports of failure, in order."""
+        found = list(deliveries)
+        for d in mail.dsns:
+            if d.f["action"] == "failed" and rcpt in d.f["rcpts"]:
+                source = d.f["from"]
+                learned = self.learned(source + "->mb", d.f["conn"], d, d, d)
+                found.append(Delivery(d, source, 0, learned, True))
+        return sorted(found, key=lambda d: d.event.id)
+
+    def whole_link(self, name):
+        """Faults on a whole link that harm a reply: fired, when over or None."""
+        for n, receipts in self.ledger.fired.items():
+            act = self.steps[n][1].get("act") if n < len(self.steps) else None
+            kept = act if type(act) is str else next(iter(act), None) if act else None
+            if kept in ("refuse", "blackhole", "delay", "throttle"):
+                continue
+            for e in receipts:
+                if e.f.get("link") == name and "node" not in e.f and "conn" not in e.f:
+                    yield e, self.ledger.until(n, e) if self.lasts(n) else e
+
+    def learned(self, name, conn, dot, taken, reply):
+        """When the deliverer had the reply; None: it may not have recorded it."""
+        at, record = reply.at, self.time("record")
+        source = ends(name)[0]
+        for o in self.outages(source):
+            if not o.died and o.start <= at + record and (o.end is None or o.end > at):
+                if o.end is None:
+                    return None
+                at = o.end
+        until = at + record
+        for e, over in self.conn_fired.get(conn, ()):
+            if e.at <= until and (not over or over.id >= dot.id):
                 return None
-        if self.kept(hop.link, conn, hop.dot.at, until):
+        for e, over in self.whole_link(name):
+            if e.at <= until and (not over or over.id >= dot.id):
+                return None
+        # Whoever waits gives up one day; what arrives then is heard by nobody.
+        if self.kept(name, conn, dot.at, until):
             return None
         for o in self.outages(source):
-            if o.start <= until and (o.end is None or o.end > event.at) and self.died(source, o):
+            if o.died and o.start <= until and (o.end is None or o.end > taken.at):
                 return None
-        return reply.at
+        return at
 
     def kept(self, name, conn, since, until):
         """Whether a connection stood held, or its link carried nothing or late."""
@@ -967,14 +1008,6 @@ class Judge:
                     stretches.append((e.at, removed.at if removed else None))
         return any(a <= until and (b is None or b >= since) for a, b in stretches)
 
-    def died(self, node, outage):
-        """Whether a life ended in the outage: it was no mere pause."""
-        return any(
-            x["exit"]
-            and x["exit"].at >= outage.start
-            and (outage.end is None or x["exit"].at <= outage.end)
-            for x in self.ledger.lives.get(node, [])
-        )
 
     # §4
     def legal(self, outage, x):
@@ -985,22 +1018,30 @@ class Judge:
             return True
         return outage.emptied and outage.end is not None and outage.end <= x
 
-    def took_over(self, e, c):
+    def out_of_reach(self, node, by, x):
+        return any(self.legal(o, x) for o in self.outages_seen(node, by))
+
+    def givers(self, mail, to, by):
+        """Nodes that gave a node the message: node, hop (None: unreadable)."""
+        if self.opaque_inside:
+            return [(n, None) for n in self.nodes if n[0] == "n" and n != to]
+        found = [(ends(h.link), h) for h in mail.hops]
+        return [(a, h) for (a, b), h in found if b == to and a[0] == "n" and h.dot.at <= by]
+
+    def took_over(self, mail, c, before):
+        """Whether a copy may come from a takeover that could not know better."""
         if "takeover" not in self.target["capabilities"]:
             return False
-        x = c.event.at
-        return any(self.legal(o, x) for o in self.outages_seen(e.source, c.source))
-
-    def unaware(self, e, c):
-        if c.source == e.source or not self.took_over(e, c):
-            return False
-        x = c.event.at
-        heard = self.ledger.asked.get(f"{c.source}->{e.source}", [])
-        record = self.time("record")
-        return not any(
-            e.learned + record < at < x - record and conn not in self.conn_fired
-            for at, conn in heard
-        )
+        own = max((e.event.id for e in before if e.source == c.source), default=-1)
+        for node, hop in self.givers(mail, c.source, c.event.at):
+            if hop is not None:
+                if not own < hop.dot.id < c.event.id:
+                    continue
+                if not c.notice and hop.attempt not in (0, c.attempt):
+                    continue
+            if self.out_of_reach(node, c.source, c.event.at) and not self.told(node, c, before):
+                return True
+        return False
 
     def belated(self, e, c):
         """Whether c is the earlier transmission of the two: it stood held."""
@@ -1008,25 +1049,66 @@ class Judge:
             return False
         x = e.event.at
         for h in self.ledger.held:
-            if h.f["conn"] == c.conn and h.at <= x:
-                until = [
-                    r.at
-                    for r in self.ledger.released
-                    if r.link == h.link and r.f["fault"] == h.f["fault"] and r.id > h.id
-                ]
-                if not until or min(until) >= x:
+            if h.f["conn"] == c.event.f["conn"] and h.at <= x:
+                until = self.held_until(h)
+                if not until or until.at >= x:
                     return True
         return False
 
-    def returned(self, e, c):
-        if c.source == e.source or "takeover" not in self.target["capabilities"]:
+    def told(self, node, c, before):
+        """Whether the deliverer asked a node that could have told it."""
+        asked = self.ledger.asked.get(f"{c.source}->{node}", [])
+        for e in before:
+            if e.source == node and e.learned is not None:
+                record = self.time("record")
+                # What was said on a connection that a fault hit may not have
+                # been heard.
+                if any(
+                    e.learned + record < at < c.event.at - record and conn not in self.conn_fired
+                    for at, conn in asked
+                ):
+                    return True
+        return False
+
+    def returned(self, mail, c, before):
+        """Whether the original is back after another took over from it."""
+        if "takeover" not in self.target["capabilities"]:
             return False
-        for o in self.outages_seen(c.source, e.source):
-            if o.emptied or not self.legal(o, e.event.at):
-                continue
-            if not o.own or (o.end is not None and o.end <= c.event.at):
+        if any(e.source == c.source for e in before):
+            return False
+        if not any(
+            t.f["node"] == c.source
+            and (t.hop or "client->" + c.source in self.ledger.opaque)
+            and c.attempt in (0, t.f["attempt"])
+            for t in mail.tries
+        ):
+            return False
+        for e in before:
+            x, reached, fresh = e.event.at, set(), {c.source}
+            while fresh:
+                holder = fresh.pop()
+                for node in self.nodes:
+                    if node[0] != "n" or node in reached or node == c.source:
+                        continue
+                    if not any(g == holder for g, _ in self.givers(mail, node, x)):
+                        continue
+                    if any(
+                        self.legal(o, x)
+                        and (holder != c.source or self.over_for(o, c.event.at))
+                        for o in self.outages_seen(holder, node)
+                    ):
+                        reached.add(node)
+                        fresh.add(node)
+            if e.source in reached:
                 return True
         return False
+
+    @staticmethod
+    def over_for(outage, x):
+        """The node of an outage may deliver again at x what it had."""
+        if outage.emptied:
+            return False
+        return not outage.own or (outage.end is not None and outage.end <= x)
 
     def licences(self, mail, rcpt, deliveries):
         """Licences of the extra copies, None for one without."""
@@ -1040,38 +1122,31 @@ class Judge:
         )
         used, found = set(), []
         for n, c in enumerate(deliveries[1:], 1):
-            same = [e for e in deliveries[:n] if e.attempt == c.attempt]
+            first = c.notice or all(e.notice or e.attempt != c.attempt for e in deliveries[:n])
             # Copies of one transaction license nothing among themselves.
-            before = [e for e in same if e.event.id != c.event.id]
+            before = [
+                e
+                for e in deliveries[:n]
+                if (e.attempt == c.attempt or e.notice or c.notice) and e.event.id != c.event.id
+            ]
+            over = self.took_over(mail, c, before)
             licence = None
             for e in before:
-                if (
-                    e.learned is None
-                    and ("b", e.event.id, c.source) not in used
-                    and (c.source == e.source or self.took_over(e, c))
-                ):
-                    used.add(("b", e.event.id, c.source))
-                    licence = "downstream-reply-lost"
-                    break
-            if not licence and ("b", c.event.id, c.source) not in used:
-                if any(self.belated(e, c) for e in before):
-                    used.add(("b", c.event.id, c.source))
-                    licence = "downstream-reply-lost"
-            if not licence:
-                for e in before:
-                    if (
-                        e.learned is not None
-                        and ("c", e.event.id, c.source) not in used
-                        and self.unaware(e, c)
-                    ):
-                        used.add(("c", e.event.id, c.source))
-                        licence = "takeover-unaware"
+                if e.learned is None and (over or e.source == c.source):
+                    if (e.event.id, c.source) not in used:
+                        used.add((e.event.id, c.source))
+                        licence = "downstream-reply-lost"
                         break
-            if not licence and ("d", c.source) not in used:
-                if any(self.returned(e, c) for e in before):
-                    used.add(("d", c.source))
-                    licence = "original-returned"
-            if not licence and (not same or c.attempt == 0) and upstream:
+            if not licence and (c.event.id, c.source) not in used:
+                if any(self.belated(e, c) for e in before):
+                    used.add((c.event.id, c.source))
+                    licence = "downstream-reply-lost"
+            if not licence and over and any(e.source != c.source for e in before):
+                licence = "takeover-unaware"
+            if not licence and c.source not in used and self.returned(mail, c, before):
+                used.add(c.source)
+                licence = "original-returned"
+            if not licence and (first or c.attempt == 0) and upstream:
                 upstream -= 1
                 licence = "upstream-reply-lost"
             found.append(licence)
@@ -1234,6 +1309,14 @@ class Judge:
         failed = sum(
             1 for d in mail.dsns if d.f["action"] == "failed" and rcpt in d.f["rcpts"]
         )
+        if failed and len(deliveries) + failed > 1:
+            # A report of failure settles a recipient like a delivery does.
+            every = self.settlements(mail, rcpt, deliveries)
+            pairs = zip(every[1:], self.licences(mail, rcpt, every))
+            bare = next((d.event for d, licence in pairs if not licence), None)
+            if bare and (copies or failed > 1):
+                kind = "bounced-and-delivered" if copies else "bounced-many"
+                self.settled_again.append((kind, mail, bare))
         if copies:
             if failed:
                 return "bounced-and-delivered"
@@ -1342,8 +1425,9 @@ class Judge:
                     if not gone or gone.id < e.id or (l.end and gone.id > l.end.id):
                         continue
                     incident.seen = gone
-                    if step.get("back") != "never" and life + 1 < len(l.lives[node]):
-                        incident.back = l.lives[node][life + 1]["ready"]
+                    if step.get("back") != "never":
+                        later = (x["ready"] for x in l.lives[node][life + 1 :])
+                        incident.back = next((e for e in later if e), None)
                 elif failure == "pause" and node:
                     pause = next((p for p in l.pauses.get(node, []) if p[0].id > e.id), None)
                     if not pause:
@@ -1560,7 +1644,7 @@ class Judge:
     def judge(self):
         l = self.ledger
         self.classes, self.findings, self.licensed = {}, {}, {}
-        self.excuses, self.unshadowed_classes = {}, {}
+        self.excuses, self.unshadowed_classes, self.settled_again = {}, {}, []
         covered = self.claims_of()
         self.unlicensed = self.accepted = self.put_off = 0
         self.delivered_by = {}
@@ -1582,6 +1666,9 @@ class Judge:
             return self.classes.get(c, 0)
 
         overdue, missing = self.overdue(), []
+        for kind, mail, event in self.settled_again:
+            bare = None if self.level == "mailbox" else event
+            self.find(kind, beyond=self.may_double(mail, bare))
         bare = self.unshadowed_classes
         if bare.get("lost"):
             self.find("lost", bare["lost"], beyond=True)
@@ -1591,8 +1678,6 @@ class Judge:
             "late",
             "altered",
             "misrouted",
-            "bounced-and-delivered",
-            "bounced-many",
             "bounced",
         ):
             if count(c):
@@ -2269,7 +2354,7 @@ class Evidence:
     def window_degraded(self):
         spans = [(node, o) for node in self.l.lives for o in self.j.outages(node)]
         return any(
-            node != t.f["node"] and o.start <= reply.at and (o.end is None or reply.at < o.end)
+            node != t.f["node"] and o.seen <= reply.at and (o.end is None or reply.at < o.end)
             for mail in self.l.mails.values()
             for t, reply in self.accepting(mail)
             for node, o in spans

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::absence::{self, Whereabouts};
 use super::claim::Claims;
+use super::delivery::{self, Bounds, Delivery};
 use super::index::Index;
-use super::licence::{self, Bounds, Delivery, Extras};
+use super::licence::{self, Extras};
 use super::shadowed;
 use crate::event::{At, Msg, Rcpt, RowState};
 use crate::ledger::{Digest, Ended, Ledger, Mail, Mark};
@@ -23,6 +24,9 @@ pub(super) struct Case {
     pub(super) class: Class,
     pub(super) copies: u32,
     pub(super) unlicensed: Vec<Delivery>,
+    /// For what was reported as failed: the first copy or report without a
+    /// licence, counting both.
+    pub(super) settled_again: Option<Mark>,
     /// Where it is, for what was not delivered.
     pub(super) whereabouts: Option<Whereabouts>,
     /// The attempt that was refused, or never sent, and delivered all the
@@ -34,6 +38,8 @@ pub(super) struct Case {
     pub(super) unshadowed: Option<String>,
     /// Why its extra copies lie outside the claims.
     pub(super) may_double: Option<String>,
+    /// Why what settles it again lies outside the claims.
+    pub(super) may_settle_again: Option<String>,
 }
 
 /// The account of a whole run.
@@ -175,8 +181,8 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
     if accepted {
         books.account.accepted += 1;
     }
-    let deliveries = licence::deliveries(ledger, index, bounds, mail, rcpt);
-    let extras = licence::extras(plan, ledger, bounds, mail, rcpt, &deliveries);
+    let deliveries = delivery::deliveries(index, bounds, mail, rcpt);
+    let extras = licence::extras(plan, ledger, index, bounds, mail, rcpt, &deliveries);
     let mailbox = plan.scenario.expect.level == Level::Mailbox;
     let copies = if mailbox {
         index.stored(msg, rcpt).iter().map(|s| s.0).sum()
@@ -189,6 +195,14 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
         .iter()
         .filter(|n| n.failed && n.rcpts.contains(&rcpt))
         .count();
+    // A report of failure settles a recipient like a delivery does.
+    let settled_again = if bounces > 0 && deliveries.len() + bounces > 1 {
+        let all = delivery::settlements(index, bounds, mail, rcpt, &deliveries);
+        let extras = licence::extras(plan, ledger, index, bounds, mail, rcpt, &all);
+        extras.unlicensed.first().map(|d| d.mark)
+    } else {
+        None
+    };
     let forbidden = deliveries.iter().find_map(|d| forbidden(&ends, d.attempt));
     let first = deliveries.first().map(|d| d.mark);
     let mut case = Case {
@@ -197,11 +211,13 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
         class: Class::DeliveredOnce,
         copies,
         unlicensed: extras.unlicensed,
+        settled_again,
         whereabouts: None,
         forbidden,
         first,
         unshadowed: None,
         may_double: None,
+        may_settle_again: None,
     };
     case.class = if altered(mail, rcpt) || (mailbox && altered_in_store(index, mail, msg, rcpt)) {
         Class::Altered
@@ -255,6 +271,10 @@ pub(super) fn recipient(frame: &Frame<'_>, books: &mut Books, msg: Msg, mail: &M
             let copy = case.unlicensed.first().map(|d| d.mark);
             let copy = copy.filter(|_| !mailbox);
             case.may_double = frame.claims.may_double(mail, copy);
+        }
+        if let Some(again) = case.settled_again {
+            let again = Some(again).filter(|_| !mailbox);
+            case.may_settle_again = frame.claims.may_double(mail, again);
         }
         books.cases.push(case);
     }

@@ -162,19 +162,22 @@ pub(super) fn all(
             others(n)
         )
     });
-    add(
-        &is(Class::BouncedAndDelivered),
-        "bounced-and-delivered",
-        "D013",
-        true,
-        &|c, n| {
-            format!(
-                "{} was delivered and reported as failed{}",
-                who(c),
-                others(n)
-            )
-        },
-    );
+    // With a licence each of them is a second copy like any other.
+    for fails in [true, false] {
+        add(
+            &|c| c.class == Class::BouncedAndDelivered && c.settled_again.is_some() == fails,
+            "bounced-and-delivered",
+            "D013",
+            fails,
+            &|c, n| {
+                format!(
+                    "{} was delivered and reported as failed{}",
+                    who(c),
+                    others(n)
+                )
+            },
+        );
+    }
     add(
         &|c| matches!(c.class, Class::Bounced | Class::BouncedMany),
         "bounced",
@@ -188,19 +191,21 @@ pub(super) fn all(
             )
         },
     );
-    add(
-        &is(Class::BouncedMany),
-        "bounced-many",
-        "D013",
-        true,
-        &|c, n| {
-            format!(
-                "{} was reported as failed more than once{}",
-                who(c),
-                others(n)
-            )
-        },
-    );
+    for fails in [true, false] {
+        add(
+            &|c| c.class == Class::BouncedMany && c.settled_again.is_some() == fails,
+            "bounced-many",
+            "D013",
+            fails,
+            &|c, n| {
+                format!(
+                    "{} was reported as failed more than once{}",
+                    who(c),
+                    others(n)
+                )
+            },
+        );
+    }
     if expect.level == Level::Mailbox {
         add(
             &|c| c.copies > 1,
@@ -247,6 +252,7 @@ fn excuse<'a>(kind: &str, case: &'a Case) -> Option<&'a str> {
     match kind {
         "lost" | "queued-past-deadline" => case.unshadowed.as_deref(),
         "unlicensed-duplicate" | "duplicate-in-mailbox" => case.may_double.as_deref(),
+        "bounced-many" | "bounced-and-delivered" => case.may_settle_again.as_deref(),
         _ => None,
     }
 }

@@ -126,7 +126,7 @@ fn lasts(step: &Step) -> bool {
     }
 }
 
-/// The end of the life in which a fault fired, and when the next one served.
+/// The end of the life in which a fault fired, and when a later one served.
 fn ended(
     ledger: &Ledger,
     step: &Step,
@@ -145,8 +145,9 @@ fn ended(
         Step::Crash(f) | Step::PowerCut(f) | Step::NodeLost(f) | Step::Restart(f)
             if f.back == Back::Never
     ) || matches!(step, Step::Disk(f) if f.back == Back::Never);
-    let next = lives.get(at + 1).filter(|_| !never);
-    Some((Place::Node(node), exit, next.and_then(|l| l.ready)))
+    // A life that ends before it answers is part of the outage.
+    let back = lives[at + 1..].iter().find_map(|l| l.ready);
+    Some((Place::Node(node), exit, back.filter(|_| !never)))
 }
 
 /// The first standstill of a node after a fault, and when it went on.

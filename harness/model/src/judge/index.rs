@@ -13,7 +13,12 @@ use crate::scenario::{LinkAct, Step};
 #[derive(Debug)]
 pub(super) struct Index<'a> {
     outages: BTreeMap<Party, Vec<Outage>>,
-    fired: HashMap<Conn, Vec<Mark>>,
+    /// Stretches in which a fault lay on a link between two parties.
+    cuts: BTreeMap<(Party, Party), Vec<Outage>>,
+    fired: HashMap<Conn, Vec<(Mark, Option<Mark>)>>,
+    troubled: BTreeMap<Link, Vec<Trouble>>,
+    /// Some link between nodes could not be read.
+    pub(super) opaque_inside: bool,
     held: HashMap<Conn, Vec<Stretch>>,
     slow: HashMap<Link, Vec<Stretch>>,
     stored: HashMap<(Msg, Rcpt), Vec<(u32, Digest)>>,
@@ -23,6 +28,14 @@ pub(super) struct Index<'a> {
 
 /// Some time, from and to; `None`: to the end.
 type Stretch = (At, Option<At>);
+
+/// A fault on a whole link.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trouble {
+    pub(super) fired: Mark,
+    /// Taken back; `None`: never. What does not last is over at once.
+    pub(super) until: Option<Mark>,
+}
 
 /// A listing by message.
 #[derive(Debug)]
@@ -55,12 +68,82 @@ impl<'a> Rows<'a> {
     }
 }
 
+fn pair(a: Party, b: Party) -> (Party, Party) {
+    (a.min(b), a.max(b))
+}
+
 impl<'a> Index<'a> {
     pub(super) fn of(plan: &Plan, ledger: &'a Ledger) -> Self {
-        let mut fired: HashMap<Conn, Vec<Mark>> = HashMap::new();
-        for f in ledger.faults.values().flat_map(|f| &f.fired) {
-            if let Some(conn) = f.conn {
-                fired.entry(conn).or_default().push(f.mark);
+        let stills = |fault: u32| {
+            let step = plan.scenario.steps.get(fault as usize);
+            matches!(
+                step,
+                Some(
+                    Step::Crash(_)
+                        | Step::PowerCut(_)
+                        | Step::NodeLost(_)
+                        | Step::Restart(_)
+                        | Step::Pause(_)
+                        | Step::Corrupt(_)
+                )
+            )
+        };
+        let mut cuts: BTreeMap<(Party, Party), Vec<Outage>> = BTreeMap::new();
+        let mut troubled: BTreeMap<Link, Vec<Trouble>> = BTreeMap::new();
+        let mut fired: HashMap<Conn, Vec<(Mark, Option<Mark>)>> = HashMap::new();
+        for (fault, receipts) in &ledger.faults {
+            let step = plan.scenario.steps.get(*fault as usize);
+            let act = match step {
+                Some(Step::Link(f)) => Some(&f.act),
+                _ => None,
+            };
+            let lasts = act.is_none_or(LinkAct::lasts);
+            for one in &receipts.fired {
+                if let Some(conn) = one.conn {
+                    let until = match act {
+                        // The dialling side never hears of the rest.
+                        Some(LinkAct::HalfClose) => None,
+                        _ if lasts => receipts.until(one),
+                        _ => Some(one.mark),
+                    };
+                    fired.entry(conn).or_default().push((one.mark, until));
+                }
+                let (Some(link), None) = (one.link, one.node) else {
+                    continue;
+                };
+                if lasts {
+                    cuts.entry(pair(link.from, link.to))
+                        .or_default()
+                        .push(Outage {
+                            start: one.mark.at,
+                            seen: one.mark.at,
+                            end: receipts.until(one).map(|m| m.at),
+                            emptied: false,
+                            died: false,
+                            node: false,
+                        });
+                }
+                // One on a connection counts there; no dial harms a reply;
+                // what only keeps it waiting stands under `slow`.
+                let kept = matches!(
+                    act,
+                    Some(
+                        LinkAct::Refuse
+                            | LinkAct::Blackhole
+                            | LinkAct::Delay(_)
+                            | LinkAct::Throttle(_)
+                    )
+                );
+                if one.conn.is_none() && !kept {
+                    troubled.entry(link).or_default().push(Trouble {
+                        fired: one.mark,
+                        until: if lasts {
+                            receipts.until(one)
+                        } else {
+                            Some(one.mark)
+                        },
+                    });
+                }
             }
         }
         let mut held: HashMap<Conn, Vec<Stretch>> = HashMap::new();
@@ -107,8 +190,14 @@ impl<'a> Index<'a> {
             outages: ledger
                 .lives
                 .keys()
-                .map(|node| (*node, ledger.outages(*node)))
+                .map(|node| (*node, ledger.outages(*node, stills)))
                 .collect(),
+            cuts,
+            troubled,
+            opaque_inside: ledger
+                .wires
+                .iter()
+                .any(|(l, w)| w.opaque && l.to.is_node() && l.from.is_node()),
             fired,
             held,
             slow,
@@ -123,8 +212,24 @@ impl<'a> Index<'a> {
         self.outages.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// The firings of faults that name a connection.
-    pub(super) fn fired(&self, conn: Conn) -> &[Mark] {
+    /// Outages of a node as another sees them: its own, and faults that last
+    /// on the links between the two.
+    pub(super) fn outages_seen(&self, seen: Party, by: Party) -> impl Iterator<Item = &Outage> {
+        let cuts = self
+            .cuts
+            .get(&pair(seen, by))
+            .map_or(&[][..], Vec::as_slice);
+        self.outages(seen).iter().chain(cuts)
+    }
+
+    /// Faults on a whole link.
+    pub(super) fn troubled(&self, link: Link) -> &[Trouble] {
+        self.troubled.get(&link).map_or(&[], Vec::as_slice)
+    }
+
+    /// The firings of faults that name a connection, and when each was over;
+    /// `None`: not while the connection lasted.
+    pub(super) fn fired(&self, conn: Conn) -> &[(Mark, Option<Mark>)] {
         self.fired.get(&conn).map_or(&[], Vec::as_slice)
     }
 

@@ -10,6 +10,7 @@ mod absence;
 mod account;
 mod claim;
 mod deadline;
+mod delivery;
 mod evidence;
 mod finding;
 mod incident;
@@ -65,13 +66,13 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
         plan,
         ledger,
         index: &index,
-        bounds: licence::Bounds::of(plan),
+        bounds: delivery::Bounds::of(plan),
         claims: &claims,
         deadline,
         rested: evidence::rested(plan, ledger).is_some(),
     };
     let books = account::keep(&frame);
-    let mut proof = evidence::collect(plan, ledger);
+    let mut proof = evidence::collect(plan, ledger, &index);
     let finished = matches!(&ledger.end, Some((_, why)) if why == "finished" || why == "deadline");
     // What stopped the run explains everything else that is missing.
     let mut first = None;
@@ -165,26 +166,36 @@ pub fn from_ledger(plan: &Plan, ledger: &Ledger, ending: &Ending) -> Judgement {
 }
 
 fn passed(plan: &Plan, books: &account::Books) -> String {
-    let n = books.account.accepted;
+    let count = |classes: &[Class]| {
+        let found = classes.iter().filter_map(|c| books.classes.get(c));
+        found.sum::<u64>()
+    };
+    let returned = count(&[Class::Bounced, Class::BouncedMany]);
+    let n = books.account.accepted.saturating_sub(returned);
     let licensed: u64 = books.account.licensed.values().sum();
-    let extra = match licensed {
+    let mut more = match licensed {
         0 => String::new(),
         1 => "; the one extra copy has its licence".to_owned(),
         n => format!("; each of the {n} extra copies has its licence"),
     };
-    let refused = match books.classes.get(&Class::Refused) {
-        None => String::new(),
-        Some(refused) => format!("; {refused} were refused"),
-    };
-    let extra = extra + &refused;
+    let both = count(&[Class::BouncedAndDelivered]);
+    for (count, what) in [
+        (both, "were reported as failed besides, by licence"),
+        (returned, "were returned to their sender"),
+        (count(&[Class::Refused]), "were refused"),
+    ] {
+        if count > 0 {
+            more += &format!("; {count} {what}");
+        }
+    }
     match plan.scenario.expect.delivered {
         Delivered::ExactlyOnce if licensed == 0 => {
-            format!("all {n} accepted recipients were delivered exactly once{extra}")
+            format!("all {n} accepted recipients were delivered exactly once{more}")
         }
-        Delivered::ExactlyOnce => format!("all {n} accepted recipients were delivered{extra}"),
-        Delivered::AtLeastOnce => format!("all {n} accepted recipients were delivered{extra}"),
+        Delivered::ExactlyOnce => format!("all {n} accepted recipients were delivered{more}"),
+        Delivered::AtLeastOnce => format!("all {n} accepted recipients were delivered{more}"),
         Delivered::AtMostOnce => {
-            format!("no copy came without a licence for {n} accepted recipients{extra}")
+            format!("no copy came without a licence for {n} accepted recipients{more}")
         }
     }
 }

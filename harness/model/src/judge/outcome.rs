@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::account::{self, Books};
 use super::claim::Claims;
 use super::deadline::deadline;
-use super::{evidence, index, licence};
+use super::{delivery, evidence, index};
 use crate::event::{Attempt, Msg, Rcpt};
 use crate::ledger::{Ended, Ledger};
 use crate::party::{Link, Party};
@@ -48,7 +48,7 @@ pub fn outcomes(plan: &Plan, ledger: &Ledger) -> Vec<RecipientOutcome> {
         plan,
         ledger,
         index: &index,
-        bounds: licence::Bounds::of(plan),
+        bounds: delivery::Bounds::of(plan),
         claims: &claims,
         deadline: deadline(plan, ledger),
         rested: evidence::rested(plan, ledger).is_some(),

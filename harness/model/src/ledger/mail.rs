@@ -167,6 +167,8 @@ pub struct Copy {
 pub struct Notice {
     /// When.
     pub mark: Mark,
+    /// By which connection.
+    pub conn: Conn,
     /// Who sent it.
     pub from: Party,
     /// Whether it reports a failure for good.

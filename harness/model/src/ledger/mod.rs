@@ -442,6 +442,7 @@ impl Ledger {
                 self.taken(*msg, copy, strangers);
             }
             What::Dsn {
+                conn,
                 from,
                 msg,
                 action,
@@ -451,6 +452,7 @@ impl Ledger {
                 self.moved = Some(mark);
                 let notice = Notice {
                     mark,
+                    conn: *conn,
                     from: *from,
                     failed: action == "failed",
                     rcpts: rcpts.clone(),

@@ -24,20 +24,26 @@ pub struct Life {
 /// A stretch in which a node did not serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
-    /// Since when.
+    /// Since when; a node is silenced before it is killed, so that this may be
+    /// the time of a receipt.
     pub start: At,
+    /// Since when by the word of the kernel; for a link as `start`.
+    pub seen: At,
     /// Until when; `None`: to the end.
     pub end: Option<At>,
     /// It came back with an empty store.
     pub emptied: bool,
+    /// The process ended: what it had not recorded is gone.
+    pub died: bool,
     /// The node itself was out; otherwise only a link to it.
     pub node: bool,
 }
 
 impl Ledger {
     /// Stretches in which a node did not serve: dead or standing still.
+    /// `stills`: whether a fault is one that takes a node away or stops it.
     #[must_use]
-    pub fn outages(&self, node: Party) -> Vec<Outage> {
+    pub fn outages(&self, node: Party, stills: impl Fn(u32) -> bool) -> Vec<Outage> {
         let mut outages = Vec::new();
         let lives = self.lives.get(&node).map_or(&[][..], Vec::as_slice);
         for (n, life) in lives.iter().enumerate() {
@@ -47,10 +53,10 @@ impl Ledger {
             let start = self
                 .faults
                 .iter()
-                .filter(|(_, f)| f.removed.is_none_or(|r| r.at > exit.at))
-                // A disk that fails puts no node out of reach; its end does.
-                .filter(|(n, _)| !self.harms.iter().any(|h| h.fault == **n))
-                .flat_map(|(_, f)| &f.fired)
+                .filter(|(fault, _)| stills(**fault))
+                .map(|(_, f)| f)
+                .filter(|f| f.removed.is_none_or(|r| r.at > exit.at))
+                .flat_map(|f| &f.fired)
                 .filter(|f| {
                     f.node == Some(node) && f.mark.at <= exit.at && f.mark.at >= life.started.at
                 })
@@ -63,47 +69,22 @@ impl Ledger {
             let tried = back.map_or(later, |at| &later[..=at]);
             outages.push(Outage {
                 start: start.at,
+                seen: exit.at,
                 end: back.and_then(|at| later[at].ready).map(|m| m.at),
                 emptied: tried.iter().any(|l| l.store == StoreState::Empty),
+                died: true,
                 node: true,
             });
         }
         for (since, until) in self.pauses.get(&node).map_or(&[][..], Vec::as_slice) {
             outages.push(Outage {
                 start: since.at,
+                seen: since.at,
                 end: until.map(|m| m.at),
                 emptied: false,
+                died: false,
                 node: true,
             });
-        }
-        outages
-    }
-
-    /// Stretches in which `seen` could not be reached from `from`: its own
-    /// outages, and faults on the links between the two that `last`: what
-    /// only ends one connection does not put a node out of reach.
-    #[must_use]
-    pub fn outages_between(
-        &self,
-        from: Party,
-        seen: Party,
-        last: impl Fn(u32) -> bool,
-    ) -> Vec<Outage> {
-        let mut outages = self.outages(seen);
-        for (_, f) in self.faults.iter().filter(|(n, _)| last(**n)) {
-            for fired in &f.fired {
-                let between = fired
-                    .link
-                    .is_some_and(|l| l.touches(from) && l.touches(seen));
-                if between && fired.node.is_none() {
-                    outages.push(Outage {
-                        start: fired.mark.at,
-                        end: f.until(fired).map(|m| m.at),
-                        emptied: false,
-                        node: false,
-                    });
-                }
-            }
         }
         outages
     }

@@ -9,6 +9,7 @@ mod node;
 mod partition;
 mod window;
 
+use super::index::Index;
 use crate::event::{At, RowState};
 use crate::ledger::{Ended, Ledger, Mail, Mark, Try};
 use crate::party::{Link, Party, Witness};
@@ -43,7 +44,7 @@ impl Proof {
 }
 
 /// Collects the evidence of a run.
-pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
+pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger, index: &Index<'_>) -> Proof {
     let mut proof = Proof::default();
     let any = plan.scenario.expect.faults == Faults::Any;
     let mut faults = 0_u32;
@@ -103,7 +104,7 @@ pub(in crate::judge) fn collect(plan: &Plan, ledger: &Ledger) -> Proof {
         ));
     }
     for window in plan.scenario.windows() {
-        match window::reached(plan, ledger, window) {
+        match window::reached(plan, ledger, index, window) {
             Some((witness, mark, text)) => proof.add(EvidenceKind::Window, witness, mark, text),
             None => {
                 let text = format!("the window `{}` was never reached", window::name(window));

@@ -2,6 +2,7 @@
 
 use super::untold;
 use crate::event::Conn;
+use crate::judge::index::Index;
 use crate::ledger::{Ledger, Mail, Mark};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
@@ -22,6 +23,7 @@ pub(super) fn name(window: Window) -> &'static str {
 pub(super) fn reached(
     plan: &Plan,
     ledger: &Ledger,
+    index: &Index<'_>,
     window: Window,
 ) -> Option<(Witness, Mark, String)> {
     let mails = || (0u32..).zip(&ledger.mails);
@@ -133,10 +135,10 @@ pub(super) fn reached(
                 let answer = hop.answers.iter().find(|a| a.code / 100 == 2)?;
                 let down = ledger.lives.keys().find(|n| {
                     **n != t.node
-                        && ledger
+                        && index
                             .outages(**n)
                             .iter()
-                            .any(|o| o.start <= answer.mark.at && o.end.is_none_or(|e| e > answer.mark.at))
+                            .any(|o| o.seen <= answer.mark.at && o.end.is_none_or(|e| e > answer.mark.at))
                 })?;
                 Some((
                     Witness::Link(hop.link),
