@@ -1819,7 +1819,7 @@ class Evidence:
                 return
             if not self.link_effect(n, act, first):
                 self.lack(f"fault-effect of fault {n}")
-            if not self.passing(first):
+            if not self.passing(n, first):
                 self.lack(f"in-flight during fault {n}")
             return
         if not node:
@@ -1998,8 +1998,10 @@ class Evidence:
     def link_effect(self, n, act, first):
         l = self.l
         name, conn = first.f["link"], first.f.get("conn")
+        until = l.until(n, first)
+        before_until = lambda e: until is None or e.id < until.id  # noqa: E731
         if act == "refuse":
-            return any(e.id > first.id for e in l.refused.get(name, []))
+            return any(e.id > first.id and before_until(e) for e in l.refused.get(name, []))
         if act == "hold":
             return any(e.f["fault"] == n for e in l.held)
         if type(act) is dict and "delay" in act:
@@ -2086,31 +2088,78 @@ class Evidence:
         refused = all(c // 100 in (4, 5) for c in o["rcpts"])
         return not refused and not any(o["end"])
 
-    def passing(self, first):
+    def passing(self, n, first):
         """Mail on the link that a fault hit."""
         l = self.l
         name, conn = first.f["link"], first.f.get("conn")
+        source, to = ends(name)
+        until = l.until(n, first)
+        lasts = conn is None and self.j.lasts(n)
         for h in l.dots.get(name, []):
-            if h.dot.id < first.id and (conn is None or h.conn == conn):
-                return True
-        return name.startswith("client->") and any(
-            t.f["node"] == ends(name)[1]
-            and t.begun.at <= first.at
-            and (not t.outcome or t.outcome.at >= first.at)
-            for m in l.mails.values()
-            for t in m.tries
-        )
+            if h.dot.id < first.id:
+                if h.conn == conn or (
+                    conn is None and all(a.id > first.id for a in h.answers)
+                ):
+                    return True
+
+        def while_it_lasts(e):
+            return lasts and e.id > first.id and (until is None or e.id < until.id)
+
+        if source == "client":
+            return any(
+                t.f["node"] == to
+                and (
+                    while_it_lasts(t.begun)
+                    or t.begun.at <= first.at
+                    and (not t.outcome or t.outcome.at >= first.at)
+                )
+                for m in l.mails.values()
+                for t in m.tries
+            )
+        for link_name, hops in l.dots.items():
+            if ends(link_name)[1] != source:
+                continue
+            for h in hops:
+                if h.dot.id < first.id or while_it_lasts(h.dot):
+                    moment = h.dot if h.dot.id > first.id else first
+                    if self.not_done(h, moment):
+                        return True
+        return False
+
+    def not_done(self, hop, moment):
+        """Mail of a transaction that is under way at an event."""
+        mail = self.l.mails[hop.dot.f["msg"]]
+        for rcpt in hop.rcpts:
+            reply = hop.reply(rcpt)
+            if reply and reply.id < moment.id and reply.f["code"] >= 400:
+                continue
+            if any(
+                d.f["action"] == "failed" and rcpt in d.f["rcpts"] and d.id < moment.id
+                for d in mail.dsns
+            ):
+                continue
+            if any(rcpt in c.f["rcpts"] and c.id < moment.id for c in mail.copies):
+                continue
+            if any(
+                is_end(ends(h.link)[1])
+                and ends(h.link)[1] != "mb"
+                and h.accepted(rcpt)
+                and h.reply(rcpt).id < moment.id
+                for h in mail.hops
+            ):
+                continue
+            return True
+        return False
 
     def under_way(self, node, first):
-        """Mail at a node, received and not delivered to every recipient."""
+        """Mail at a node, received and not yet delivered, returned or refused."""
         for name, hops in self.l.dots.items():
             if node not in ends(name):
                 continue
             for h in hops:
                 if h.dot.id > first.id:
                     break
-                done = self.complete.get(h.dot.f["msg"])
-                if done is None or done > first.id:
+                if self.not_done(h, first):
                     return True
         return self.stands_held(node, first)
 

@@ -1,8 +1,8 @@
 //! Faults on links: that somebody but the injector noticed, and that mail was
 //! passing.
 
-use super::Proof;
-use crate::event::{At, Conn, Shut};
+use super::{Proof, under_way};
+use crate::event::{Conn, Shut};
 use crate::ledger::{Fired, Hop, Ledger, Mark, Wire};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
@@ -30,13 +30,14 @@ pub(super) fn on_link(
         proof.lack(format!("{label} names no link"));
         return;
     };
+    let until = until(ledger, fired);
     let empty = Wire::default();
     let wire = ledger.wires.get(&link).unwrap_or(&empty);
     let effect: Option<(Witness, Mark, String)> = match act {
         LinkAct::Refuse => wire
             .refused
             .iter()
-            .find(|m| m.id > fired.mark.id)
+            .find(|m| m.id > fired.mark.id && until.is_none_or(|u| m.id < u.id))
             .map(|m| (Witness::Link(link), *m, format!("{link} refused a dial"))),
         LinkAct::Hold => wire
             .held
@@ -84,25 +85,24 @@ pub(super) fn on_link(
         ),
         None => proof.lack(format!("{label}: nothing but the injector noticed it")),
     }
-    match transaction(ledger, link, fired) {
-        Some((mark, msg)) => proof.add(
+    let passing = transaction(ledger, link, fired)
+        .map(|(mark, msg)| (Witness::Link(link), mark, msg, "was passing"))
+        .or_else(|| {
+            let open = attempt_open(ledger, link, fired, act.lasts(), until);
+            open.map(|(w, mark, msg)| (w, mark, msg, "was being handed over on"))
+        })
+        .or_else(|| {
+            let waiting = waiting(ledger, link, fired, act.lasts(), until);
+            waiting.map(|(w, mark, msg)| (w, mark, msg, "had yet to pass"))
+        });
+    match passing {
+        Some((witness, mark, msg, how)) => proof.add(
             EvidenceKind::InFlight,
-            Witness::Link(link),
+            witness,
             mark,
-            format!("{label}: message {msg} was passing {link}"),
+            format!("{label}: message {msg} {how} {link}"),
         ),
-        None => {
-            if let Some((witness, mark, msg)) = attempt_open(ledger, link, fired.mark.at) {
-                proof.add(
-                    EvidenceKind::InFlight,
-                    witness,
-                    mark,
-                    format!("{label}: message {msg} was being handed over on {link}"),
-                );
-            } else {
-                proof.lack(format!("{label}: no mail was passing {link}"));
-            }
-        }
+        None => proof.lack(format!("{label}: no mail was passing {link}")),
     }
 }
 
@@ -175,6 +175,40 @@ fn stalled(
     })
 }
 
+/// When the fault of a receipt was taken back.
+fn until(ledger: &Ledger, fired: Fired) -> Option<Mark> {
+    ledger
+        .faults
+        .values()
+        .find(|f| f.fired.iter().any(|x| x.mark == fired.mark))?
+        .until(&fired)
+}
+
+/// A message at the dialling node of a link that it had yet to hand over: it
+/// was there when the fault came, or came while one on the whole link lasted.
+fn waiting(
+    ledger: &Ledger,
+    link: Link,
+    fired: Fired,
+    lasts: bool,
+    until: Option<Mark>,
+) -> Option<(Witness, Mark, u32)> {
+    if !link.from.is_node() {
+        return None;
+    }
+    let lasts = lasts && fired.conn.is_none();
+    let within =
+        |m: Mark| m.id < fired.mark.id || (lasts && until.is_none_or(|until| m.id < until.id));
+    (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
+        let tried = mail.tries.iter().filter_map(|t| t.hop.as_ref());
+        tried
+            .chain(&mail.hops)
+            .filter(|h| h.link.to == link.from && within(h.dot))
+            .find(|h| under_way(mail, h, h.dot.max(fired.mark)))
+            .map(|h| (Witness::Link(h.link), h.dot, msg))
+    })
+}
+
 /// A transaction after the fault took at least as long as the delay.
 fn delayed(ledger: &Ledger, link: Link, fired: Fired, ns: u64) -> Option<(Witness, Mark, String)> {
     ledger.mails.iter().find_map(|mail| {
@@ -235,10 +269,16 @@ fn throttled(
         })
 }
 
-/// The transaction that a fault on a connection hit.
+/// The transaction that a fault hit: the last on its connection; on a whole
+/// link one whose reply was not there yet.
 fn transaction(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Mark, u32)> {
     let on = |h: &Hop| {
-        h.link == link && fired.conn.is_none_or(|c| c == h.conn) && h.dot.id < fired.mark.id
+        h.link == link
+            && h.dot.id < fired.mark.id
+            && match fired.conn {
+                Some(conn) => conn == h.conn,
+                None => h.answers.iter().all(|a| a.mark.id > fired.mark.id),
+            }
     };
     (0u32..)
         .zip(&ledger.mails)
@@ -270,20 +310,33 @@ pub(super) fn passing(
     };
     transaction(ledger, link, fired)
         .map(|(mark, msg)| (Witness::Link(link), mark, msg))
-        .or_else(|| attempt_open(ledger, link, at.at))
+        .or_else(|| attempt_open(ledger, link, fired, false, None))
 }
 
-fn attempt_open(ledger: &Ledger, link: Link, at: At) -> Option<(Witness, Mark, u32)> {
+/// An attempt that was open when a fault on its link came, or began while that
+/// lasted.
+fn attempt_open(
+    ledger: &Ledger,
+    link: Link,
+    fired: Fired,
+    lasts: bool,
+    until: Option<Mark>,
+) -> Option<(Witness, Mark, u32)> {
     if link.from != Party::Client {
         return None;
     }
+    let whole = fired.conn.is_none() && lasts;
     (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
         mail.tries
             .iter()
+            .filter(|t| t.node == link.to)
             .find(|t| {
-                t.node == link.to
-                    && t.begun.at <= at
-                    && t.outcome.as_ref().is_none_or(|o| o.mark.at >= at)
+                let open = t.begun.at <= fired.mark.at
+                    && t.outcome
+                        .as_ref()
+                        .is_none_or(|o| o.mark.at >= fired.mark.at);
+                let later = t.begun.id > fired.mark.id && until.is_none_or(|u| t.begun.id < u.id);
+                open || (whole && later)
             })
             .map(|t| (Witness::Client, t.begun, msg))
     })

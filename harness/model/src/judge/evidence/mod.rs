@@ -11,7 +11,7 @@ mod window;
 
 use super::index::Index;
 use crate::event::{At, RowState};
-use crate::ledger::{Ended, Ledger, Mail, Mark, Try};
+use crate::ledger::{Ended, Hop, Ledger, Mail, Mark, Try};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
 use crate::scenario::{Back, Delivered, Faults, LinkAct, Step, Trigger};
@@ -365,6 +365,22 @@ fn kind(step: &Step) -> &'static str {
 /// Whether it happened before the run was taken down.
 fn in_run(ledger: &Ledger, mark: Mark) -> bool {
     ledger.end.as_ref().is_none_or(|(end, _)| mark.id < end.id)
+}
+
+/// Whether mail that a transaction brought was under way at a moment: for some
+/// recipient that it was not refused for, neither delivered nor reported as
+/// failed by then.
+fn under_way(mail: &Mail, hop: &Hop, at: Mark) -> bool {
+    hop.rcpts.iter().any(|rcpt| {
+        let refused = hop
+            .answer(*rcpt)
+            .is_some_and(|a| a.mark.id < at.id && a.code >= 400);
+        let reported = mail
+            .notices
+            .iter()
+            .any(|n| n.failed && n.mark.id < at.id && n.rcpts.contains(rcpt));
+        !refused && !reported && !delivered_before(mail, *rcpt, at)
+    })
 }
 
 fn delivered_before(mail: &Mail, rcpt: u16, at: Mark) -> bool {

@@ -1,7 +1,7 @@
 //! Faults that take a node away: that its process ended, that a link noticed,
 //! that mail was under way at it.
 
-use super::{Proof, delivered_before, in_run};
+use super::{Proof, in_run, under_way};
 use crate::event::Shut;
 use crate::ledger::{Fired, Ledger, Mark};
 use crate::party::{Link, Party, Witness};
@@ -130,9 +130,10 @@ pub(super) fn in_flight(proof: &mut Proof, ledger: &Ledger, label: &str, node: P
             .filter(|t| t.node == node)
             .filter_map(|t| t.hop.as_ref());
         let copied = mail.hops.iter().filter(|h| h.link.touches(node));
-        let hop = tried.chain(copied).find(|h| h.dot.id < at.id)?;
-        let open = mail.rcpts.iter().any(|r| !delivered_before(mail, *r, at));
-        open.then_some((hop.link, hop.dot, msg))
+        tried
+            .chain(copied)
+            .find(|h| h.dot.id < at.id && under_way(mail, h, at))
+            .map(|h| (h.link, h.dot, msg))
     });
     match found.or_else(|| stands_held(ledger, node, at)) {
         Some((link, mark, msg)) => proof.add(
