@@ -103,6 +103,7 @@ EVENTS = {
     "exit": (record({**LIFE, "status": text}), "kernel"),
     "paused": (record(LIFE), "kernel"),
     "resumed": (record(LIFE), "kernel"),
+    "clock": (record({**LIFE, "wall": U64, "mono": U64}, {"fault": U32}), "kernel"),
     "dropped": (record({"node": party, "operations": U64}), "disk"),
     "disk-held": (record({"node": party, "fault": U32, "op": text, "nth": U64}), "disk"),
     "disk-released": (record({"node": party, "fault": U32}), "disk"),
@@ -489,6 +490,7 @@ class Ledger:
         self.harms, self.damages, self.damage_reads = [], [], []
         self.released, self.waited, self.measured = [], [], []
         self.resumed, self.heard = [], {}
+        self.clocks = []
         self.opened, self.happenings = {}, {}  # by link and connection; by fault
         self.moved = self.quiet = self.end = None
         for event in events:
@@ -560,6 +562,9 @@ class Ledger:
         elif f["stage"] == "removed":
             self.removed[f["fault"]] = event
             self.removals.setdefault(f["fault"], []).append(event)
+
+    def on_clock(self, event, f):
+        self.clocks.append(event)
 
     def on_happening(self, event, f):
         self.happenings.setdefault(f["fault"], event)
@@ -1813,6 +1818,9 @@ class Evidence:
         if kind == "partition":
             self.partition(n, step, fired)
             return
+        if kind == "clock":
+            self.clock(n, step, first)
+            return
         if kind == "link":
             if "link" not in first.f:
                 self.lack(f"fault {n} names no link")
@@ -1839,6 +1847,63 @@ class Evidence:
                 self.damage_effect(n, first, node)
         if not self.under_way(node, first):
             self.lack(f"in-flight during fault {n}")
+
+    # Clocks.
+    def clock(self, n, step, first):
+        l = self.l
+        node = next((e.f["node"] for e in l.clocks if e.f.get("fault") == n), None)
+        if node is None:
+            self.lack(f"fault {n}: no clock was read")
+            return
+        reads, removed = [e for e in l.clocks if e.f["node"] == node], l.removed.get(n)
+        if "offset" in step:
+            sign = -1 if step["offset"].strip().startswith("-") else 1
+            by = sign * (span(step["offset"].strip().lstrip("+-"), self.j.times) or 0)
+            if not self.jumped(reads, first, by):
+                self.lack(f"fault-effect of fault {n}: no jump")
+            if "for" in step and not (removed and self.jumped(reads, removed, -by)):
+                self.lack(f"fault-effect of fault {n}: no jump back")
+        ppm = int(step.get("drift", "0 ppm").removesuffix("ppm"))
+        if ppm:
+            after_all = 2**64
+            before = self.gain(reads, -1, first.id)
+            during = self.gain(reads, first.id, removed.id if removed else after_all)
+            if not before or not during or not self.drifts(before, during, ppm, ppm):
+                self.lack(f"fault-effect of fault {n}: no drift")
+            if "for" in step:
+                later = removed and self.gain(reads, removed.id, after_all)
+                if not before or not later or not self.drifts(before, later, 0, ppm):
+                    self.lack(f"fault-effect of fault {n}: it drifts on")
+        if not self.under_way(node, first):
+            self.lack(f"in-flight during fault {n}")
+
+    @staticmethod
+    def jumped(reads, at, by):
+        before = [e for e in reads if e.id < at.id]
+        after = [e for e in reads if e.id > at.id]
+        if not before or not after:
+            return False
+        wall = (after[0].f["wall"] - before[-1].f["wall"]) * 10**6
+        return abs(wall - (after[0].at - before[-1].at) - by) <= 2 * 10**6
+
+    @staticmethod
+    def gain(reads, after, before):
+        """What the clock gained on the run's in a life, and in what time."""
+        best = None
+        within = [e for e in reads if after < e.id < before]
+        for e in within:
+            last = [x for x in within if x.f["life"] == e.f["life"]][-1]
+            time = last.at - e.at
+            if time > 0 and (best is None or time > best[1]):
+                best = (last.f["mono"] - e.f["mono"] - time, time)
+        return best
+
+    @staticmethod
+    def drifts(before, now, ppm, scale):
+        (g1, t1), (g2, t2) = before, now
+        slack = abs(scale) * t2 // 10**7 + 2 * (t2 // t1 + 1)
+        expected = g1 * t2 // t1 + ppm * t2 // 10**6
+        return abs(scale) * t2 // 10**6 > slack and abs(g2 - expected) <= slack
 
     # Partitions.
     def partition(self, n, step, fired):

@@ -3,7 +3,7 @@
 use mailproof_model::plan::Plan;
 use mailproof_model::planning::Refusal;
 use mailproof_model::scenario::{
-    Back, DiskAct, LinkAct, LinkFault, NodeFault, Partition, Step, Toward, Until,
+    Back, ClockFault, DiskAct, LinkAct, LinkFault, NodeFault, Partition, Step, Toward, Until,
 };
 
 use crate::cli::{Format, PlanArgs};
@@ -113,6 +113,7 @@ fn step_words(step: &Step) -> String {
             pause.at, pause.node, pause.lasts
         ),
         Step::Link(fault) => link_fault(fault),
+        Step::Clock(fault) => clocks(fault),
         Step::Partition(partition) => cut(partition),
         Step::Disk(fault) => {
             let lasts = fault
@@ -160,6 +161,26 @@ fn node_fault(what: &str, fault: &NodeFault) -> String {
         Back::Never => "it never comes back".to_owned(),
     };
     format!("at {}, {what} {}; {back}", fault.at, fault.node)
+}
+
+fn clocks(fault: &ClockFault) -> String {
+    let mut what = Vec::new();
+    if let Some(offset) = &fault.offset {
+        what.push(format!("let its wall clock jump by {offset}"));
+    }
+    if let Some(drift) = &fault.drift {
+        what.push(format!("let its monotonic clock drift by {drift}"));
+    }
+    let lasts = fault
+        .lasts
+        .as_ref()
+        .map_or(", for good".to_owned(), |span| format!(", for {span}"));
+    format!(
+        "at {}, of {}, {}{lasts}",
+        fault.at,
+        fault.node,
+        what.join(" and ")
+    )
 }
 
 fn cut(partition: &Partition) -> String {

@@ -43,7 +43,8 @@ impl Step {
             Self::Corrupt(_) => Failure::Corruption,
             Self::Pause(_) => Failure::Pause,
             Self::Link(_) | Self::Partition(_) => Failure::Link,
-            Self::Wait(_) => return None,
+            // A wrong clock takes nothing away: no claim is needed for it.
+            Self::Clock(_) | Self::Wait(_) => return None,
         })
     }
 }
@@ -168,6 +169,7 @@ fn repair(step: &Step) -> Repair {
         | Step::Pause(_)
         | Step::Link(_)
         | Step::Partition(_)
+        | Step::Clock(_)
         | Step::Wait(_) => Repair::Back,
     }
 }
@@ -181,7 +183,7 @@ fn node(step: &Step) -> Option<Pick> {
         Step::Pause(p) => Some(p.node),
         Step::Disk(f) => Some(f.node),
         Step::Corrupt(f) => Some(f.node),
-        Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
+        Step::Link(_) | Step::Partition(_) | Step::Clock(_) | Step::Wait(_) => None,
     }
 }
 

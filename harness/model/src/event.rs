@@ -91,6 +91,23 @@ pub enum What {
         life: u32,
     },
 
+    /// A node's clocks, read by the kernel: around a fault of its clocks and,
+    /// where a plan has such a fault, when a node answers and before it is
+    /// stopped (kernel).
+    Clock {
+        /// Which node.
+        node: Party,
+        /// Its life; its monotonic clock means something only within one.
+        life: u32,
+        /// The fault before or after which it was read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<Fault>,
+        /// Its wall clock, in Unix milliseconds.
+        wall: u64,
+        /// Its monotonic clock, in nanoseconds.
+        mono: u64,
+    },
+
     // --- disks ----------------------------------------------------------
     /// A power cut was applied: so many un-synced operations were dropped
     /// (disk).
@@ -576,6 +593,7 @@ impl What {
             | Self::Exit { .. }
             | Self::Paused { .. }
             | Self::Resumed { .. }
+            | Self::Clock { .. }
             | Self::Happening { .. } => by == Witness::Kernel,
             Self::Ready { .. } => matches!(by, Witness::Kernel | Witness::Link(_)),
             Self::Dropped { node, .. }

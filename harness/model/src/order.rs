@@ -140,6 +140,16 @@ pub enum Act {
     /// Kill the node's process tree at once and damage its files at a drawn
     /// place (`damaged`); later `damage-read`.
     Corrupt(Party, Damage),
+    /// Let the node's wall clock jump and its monotonic clock drift. Mended
+    /// by setting both right.
+    Clock {
+        /// Which node.
+        node: Party,
+        /// By how many nanoseconds the wall clock jumps.
+        offset: i64,
+        /// By how many parts per million more the monotonic clock runs.
+        drift: i32,
+    },
     /// Do something to every connection of a link and to new ones
     /// (`blackhole`, `delay`, `refuse`, `reset`).
     Link(Link, LinkAct),

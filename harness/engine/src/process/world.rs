@@ -219,6 +219,14 @@ impl ProcessWorld {
             Act::Disk(node, _) | Act::Corrupt(node, _) => {
                 receipt(fault, stage, text.to_owned(), *node)
             }
+            Act::Clock { .. } => What::Fault {
+                fault,
+                stage,
+                text: text.to_owned(),
+                node: None,
+                link: None,
+                conn: None,
+            },
             Act::Link(link, _) => What::Fault {
                 fault,
                 stage,
@@ -284,6 +292,10 @@ impl ProcessWorld {
             Act::NodeLost { node, wipe: true } if self.store(*node).is_none() => Err(Unavailable {
                 what: format!("the loss of {node} with its store"),
                 why: "the target file names no `queue.store`".to_owned(),
+            }),
+            Act::Clock { node, .. } => Err(Unavailable {
+                what: format!("wrong clocks of {node}"),
+                why: "a process cannot be given clocks of its own here; use `--engine sim`".to_owned(),
             }),
             Act::Link(link, what) => {
                 self.offers_link(*link)?;
@@ -476,7 +488,7 @@ fn node_act(act: &Act) -> Result<(Party, NodeAct), WorldError> {
                 "the process engine has no faults for the disk of {node}"
             )));
         }
-        Act::PowerCut(_) | Act::Link(..) => {
+        Act::PowerCut(_) | Act::Clock { .. } | Act::Link(..) => {
             return Err(WorldError(format!("{act:?} was not offered")));
         }
     })

@@ -55,6 +55,7 @@ impl<W: Sink> SimWorld<W> {
                 | Act::PowerCut(party)
                 | Act::NodeLost { node: party, .. }
                 | Act::Pause(party)
+                | Act::Clock { node: party, .. }
                 | Act::Restart(party)
                 | Act::Corrupt(party, _) => node(*party),
                 Act::Disk(party, act) => {
@@ -124,9 +125,16 @@ impl<W: Sink> SimWorld<W> {
                 act,
                 disarmed,
             } => {
+                let read = self.clock_of(&act)?;
+                if let Some(node) = read {
+                    self.read_clock(node, Some(fault));
+                }
                 self.receipt(fault, Stage::Fired, &act);
                 if !disarmed {
                     self.break_node(fault, &act)?;
+                }
+                if let Some(node) = read {
+                    self.read_clock(node, Some(fault));
                 }
             }
             Order::Mend {
@@ -143,6 +151,10 @@ impl<W: Sink> SimWorld<W> {
                 act,
                 disarmed,
             } => {
+                let read = self.clock_of(&act)?;
+                if let Some(node) = read {
+                    self.read_clock(node, Some(fault));
+                }
                 self.receipt(fault, Stage::Removed, &act);
                 match act {
                     Act::Pause(node) if !disarmed => {
@@ -153,7 +165,18 @@ impl<W: Sink> SimWorld<W> {
                         let node = self.index(node)?;
                         self.mend_disk(node, fault);
                     }
+                    Act::Clock {
+                        node,
+                        offset,
+                        drift,
+                    } if !disarmed => {
+                        let node = self.index(node)?;
+                        self.shift_clock(node, -offset, -i64::from(drift));
+                    }
                     _ => {}
+                }
+                if let Some(node) = read {
+                    self.read_clock(node, Some(fault));
                 }
             }
             Order::Arm {
@@ -196,6 +219,9 @@ impl<W: Sink> SimWorld<W> {
             }
             Order::Stop { node } => {
                 let node = self.index(node)?;
+                if self.reads_clocks {
+                    self.read_clock(node, None);
+                }
                 self.nodes[node].storage.end_count();
                 self.stop(node);
             }
@@ -229,6 +255,9 @@ impl<W: Sink> SimWorld<W> {
             Act::Restart(node) => ("ask to stop", Some(*node)),
             Act::Disk(node, act) => (act.name(), Some(*node)),
             Act::Corrupt(node, how) => (how.name(), Some(*node)),
+            // It takes nothing away, so it is no outage of the node; which one
+            // it is says the kernel, who reads its clocks.
+            Act::Clock { .. } => ("wrong clocks", None),
             Act::Link(..) => ("link", None),
         };
         self.record(
@@ -242,6 +271,14 @@ impl<W: Sink> SimWorld<W> {
                 conn: None,
             },
         );
+    }
+
+    /// The node whose clocks an act changes.
+    fn clock_of(&self, act: &Act) -> Result<Option<usize>, WorldError> {
+        match act {
+            Act::Clock { node, .. } => self.index(*node).map(Some),
+            _ => Ok(None),
+        }
     }
 
     fn break_node(&mut self, fault: Fault, act: &Act) -> Result<(), WorldError> {
@@ -274,6 +311,14 @@ impl<W: Sink> SimWorld<W> {
             Act::Corrupt(node, how) => {
                 let node = self.index(*node)?;
                 self.corrupt(node, fault, *how);
+            }
+            Act::Clock {
+                node,
+                offset,
+                drift,
+            } => {
+                let node = self.index(*node)?;
+                self.shift_clock(node, *offset, i64::from(*drift));
             }
             Act::Disk(..) | Act::Link(..) => {}
         }

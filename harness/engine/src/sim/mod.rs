@@ -20,6 +20,7 @@ pub mod disk;
 mod disk_tests;
 mod draws;
 mod fault;
+mod guard;
 mod list;
 mod net;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod settings;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod timepiece;
 mod trial;
 mod twice;
 
@@ -51,6 +53,7 @@ use mailproof_model::history::{Seal, Sink, Writer};
 use mailproof_model::order::{Order, Unavailable, World, WorldError};
 use mailproof_model::party::{Link, Party, Witness};
 use mailproof_model::plan::Plan;
+use mailproof_model::scenario::Step;
 use mailproof_model::target::TargetFile;
 use mailproof_node::Output;
 use mailproof_node::event::NodeEvent;
@@ -64,6 +67,7 @@ use crate::topology::{Addresses, TemplateError, Virtual};
 use client::Session;
 use clock::Clock;
 use draws::Draws;
+use guard::Guard;
 use net::Wire;
 use node::Host;
 use settings::Settings;
@@ -169,12 +173,16 @@ pub struct SimWorld<W: Sink> {
     plan: Arc<Plan>,
     context: Arc<LinkContext>,
     settings: Settings,
+    /// The plan has a fault of clocks, so they are read.
+    reads_clocks: bool,
     /// How long the sender waits for any one reply, in nanoseconds.
     patience: u64,
     rng: Draws,
     clock: Clock<Coming>,
     writer: Writer<W>,
     said: VecDeque<Event>,
+    /// Against a world that never comes to an end.
+    guard: Guard,
     /// Faults that wait for a happening, by its number.
     awaited: BTreeMap<u64, Fault>,
     /// How much had happened when the first message was handed over.
@@ -230,10 +238,16 @@ impl<W: Sink> SimWorld<W> {
                 .collect(),
             patience: plan.time("patience"),
             settings: Settings::draw(plan.seed),
+            reads_clocks: plan
+                .scenario
+                .steps
+                .iter()
+                .any(|s| matches!(s, Step::Clock(_))),
             rng: Draws::new(plan.seed),
             clock: Clock::new(),
             writer,
             said: VecDeque::new(),
+            guard: Guard::new(plan.scenario.workload.messages),
             awaited: BTreeMap::new(),
             prelude: None,
             failed: None,
@@ -373,7 +387,11 @@ impl<W: Sink> World for SimWorld<W> {
             match self.clock.pop(until) {
                 Some(coming) => {
                     self.rng.at(self.clock.now());
+                    self.guard.note(self.clock.now(), &coming);
                     self.happen(coming);
+                    if let Some(stuck) = self.guard.stuck() {
+                        return Err(stuck);
+                    }
                     self.count();
                 }
                 None if until == At::MAX => {

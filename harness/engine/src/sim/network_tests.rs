@@ -98,3 +98,33 @@ fn faults_on_top_of_each_other_are_each_seen_and_cost_nothing() {
         assert!(seen > 0, "no seed passed: {steps:?}");
     }
 }
+
+#[test]
+fn wrong_clocks_are_read_and_cost_nothing() {
+    for what in [
+        "offset = '-3 h', drift = '200 ppm'",
+        "offset = '1 d'",
+        "drift = '-20000 ppm'",
+    ] {
+        let step = format!(
+            "clock = {{ node = 'n1', at = {{ link = 'n1->mb', phase = 'dot', nth = 8 }}, {what}, for = '2 s' }}"
+        );
+        passes(&[&step, BACK], 0..12);
+        needs_its_fault(&[&step, BACK], 1, "clock of n1");
+    }
+    // A crash and a pause while the clocks are wrong.
+    let clock = "clock = { node = 'n1', at = '20% accepted', offset = '-3 h', drift = '500 ppm', for = '4 s' }";
+    for other in [
+        "crash = { node = 'n1', at = '40% accepted', after = '300 ms' }",
+        "pause = { node = 'n1', at = '40% accepted', for = '1 s' }",
+    ] {
+        for seed in 0..12 {
+            let judgement = judged(&[clock, other, BACK], seed, &[]);
+            assert!(
+                !matches!(judgement.verdict, Verdict::Fail | Verdict::Error),
+                "seed {seed}: {} {other}",
+                judgement.reason
+            );
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use mailproof_model::event::{At, Conn, Shut, StoreState, What};
+use mailproof_model::event::{At, Conn, Fault, Shut, StoreState, What};
 use mailproof_model::history::Sink;
 use mailproof_model::party::{Party, Witness};
 use mailproof_model::plan::Plan;
@@ -14,6 +14,7 @@ use mailproof_node::{Config, ConnId, DialError, Input, Node, Now, Output};
 use super::net::End;
 use super::settings::Settings;
 use super::storage::Storage;
+use super::timepiece::Timepiece;
 use super::{Coming, SimError, SimWorld};
 use crate::link::Side;
 use crate::topology::{self, Places, Virtual};
@@ -57,8 +58,8 @@ pub(super) struct Host {
     pub(super) life: u32,
     pub(super) state: State,
     pub(super) node: Option<Box<Node>>,
-    /// Nanoseconds that its monotonic clock is ahead of the run.
-    clock: u64,
+    /// Its own clocks.
+    pub(super) clock: Timepiece,
     /// When it wants to be woken, and when it will be.
     wake: Option<At>,
     alarm: Option<At>,
@@ -117,7 +118,7 @@ pub(super) fn hosts(plan: &Plan, target: &TargetFile) -> Result<Vec<Host>, SimEr
                 life: 0,
                 state: State::Down,
                 node: None,
-                clock: 0,
+                clock: Settings::timepiece(plan.seed, party),
                 wake: None,
                 alarm: None,
                 disk_waits: false,
@@ -139,8 +140,8 @@ impl Host {
 
     pub(super) fn now(&self, at: At) -> Now {
         Now {
-            mono: self.clock + at,
-            wall: WALL + at / 1_000_000,
+            mono: self.clock.mono(at),
+            wall: self.clock.wall(WALL, at),
         }
     }
 
@@ -189,7 +190,8 @@ impl<W: Sink> SimWorld<W> {
         let life = host.life;
         // A monotonic clock may stand anywhere after a restart.
         let mut rng = Rng::keyed(host.seed, "clock", life.into());
-        host.clock = rng.below(1 << 50);
+        let mono = rng.below(1 << 50) + self.clock.now();
+        host.clock.restart(self.clock.now(), mono);
         for link in 0..self.links.len() {
             if self.links[link].is_silent(party) {
                 self.links[link].unsilence(party, &mut self.link_out);
@@ -329,13 +331,43 @@ impl<W: Sink> SimWorld<W> {
 
     fn wake_at(&mut self, node: usize, mono: u64) {
         let host = &mut self.nodes[node];
-        let at = mono.saturating_sub(host.clock);
+        let at = host.clock.when(mono);
         host.wake = Some(at);
         if host.alarm.is_none_or(|alarm| at < alarm) {
             host.alarm = Some(at);
             let life = host.life;
             self.clock.at(at, Coming::Wake { node, life });
         }
+    }
+
+    /// A node's clocks change: what its timers wait for comes sooner or later.
+    pub(super) fn shift_clock(&mut self, node: usize, offset: i64, ppm: i64) {
+        let now = self.clock.now();
+        let host = &mut self.nodes[node];
+        let waits = host.wake.map(|at| host.clock.mono(at));
+        host.clock.shift(now, offset, ppm);
+        host.wake = None;
+        if let Some(mono) = waits {
+            host.alarm = None;
+            self.wake_at(node, mono);
+        }
+    }
+
+    /// The kernel reads a node's clocks.
+    pub(super) fn read_clock(&mut self, node: usize, fault: Option<Fault>) {
+        let host = &self.nodes[node];
+        if host.state == State::Down {
+            return;
+        }
+        let now = host.now(self.clock.now());
+        let what = What::Clock {
+            node: host.party,
+            life: host.life,
+            fault,
+            wall: now.wall,
+            mono: now.mono,
+        };
+        self.record(Witness::Kernel, what);
     }
 
     /// An alarm rings: the node is woken if it still wants to be.

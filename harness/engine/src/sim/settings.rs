@@ -1,9 +1,12 @@
 //! What a seed decides about the world itself: how far parties are apart, how
 //! fast disks are, how streams are cut.
 
+use mailproof_model::party::Party;
 use mailproof_model::rng::Rng;
 
 use super::draws::Draws;
+
+use super::timepiece::Timepiece;
 
 const US: u64 = 1_000;
 const MS: u64 = 1_000_000;
@@ -38,6 +41,29 @@ impl Settings {
             boot: pick(&[(5 * MS, 20 * MS), (50 * MS, 200 * MS)]),
             cut_one_in: pick(&[(0, 0), (64, 0), (8, 0)]).0,
         }
+    }
+
+    /// The clocks that a node has from the start: right in one seed of two,
+    /// else some seconds and some parts per million off.
+    pub(super) fn timepiece(seed: u64, party: Party) -> Timepiece {
+        let mut rng = Rng::keyed(seed, "clocks", 0);
+        let (offset, ppm) = match rng.below(4) {
+            0 | 1 => (0, 0),
+            2 => (500 * MS, 20),
+            _ => (5_000 * MS, 200),
+        };
+        let number = match party {
+            Party::Node(n) => u64::from(n),
+            Party::Store(n) => u64::from(n) << 16,
+            Party::Client | Party::Mailbox => 0,
+        };
+        let mut rng = Rng::keyed(seed, "clock", number);
+        let mut draw = |most: u64| {
+            let most = most.min(i64::MAX as u64 / 2);
+            rng.below(2 * most + 1) as i64 - most as i64
+        };
+        let ahead = draw(offset);
+        Timepiece::new(ahead, draw(ppm))
     }
 
     /// A draw between a least and how much more.

@@ -427,6 +427,9 @@ impl<W: Sink> SimWorld<W> {
                 host.state = State::Up;
                 let (party, life) = (host.party, host.life);
                 self.record(Witness::Kernel, What::Ready { node: party, life });
+                if self.reads_clocks {
+                    self.read_clock(node, None);
+                }
                 self.node_outputs(node, &mut out);
             }
             Work::Boot(_) => self.end_process(node, "code 1"),

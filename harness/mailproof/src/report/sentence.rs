@@ -103,6 +103,12 @@ pub(crate) fn sentence(event: &Event) -> String {
             };
             format!("fault of step {fault} {stage}: {text}")
         }
+        What::Clock {
+            node, wall, mono, ..
+        } => format!(
+            "the clocks of {node}: wall {wall} ms, monotonic {}",
+            seconds(*mono)
+        ),
         What::Happening { fault, number } => {
             format!(
                 "happening {number} of the simulation is over: the fault of step {fault} comes now"

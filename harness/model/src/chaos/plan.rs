@@ -211,6 +211,7 @@ impl Line<'_> {
                 self.returns = true;
                 self.unsafe_for_loss = true;
             }
+            Step::Clock(f) => self.returns |= f.lasts.is_some(),
             Step::Wait(_) => {}
         }
         self.plan.scenario.steps.push(step);

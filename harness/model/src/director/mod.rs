@@ -417,7 +417,7 @@ impl Director {
                     Some(crate::scenario::Pick::Node(node)) => node,
                     _ => Party::Node(1),
                 };
-                step::node_act(step, named)
+                step::node_act(step, &self.times[index], named)
             }
         };
         let Some(act) = act else { return };

@@ -340,7 +340,7 @@ impl Director {
             Step::Link(link) => link.on.map(|on| Act::Link(on, link.act.clone())),
             _ => {
                 let picked = self.choose(step, held, out);
-                picked.and_then(|node| step::node_act(step, node))
+                picked.and_then(|node| step::node_act(step, &times, node))
             }
         };
         let Some(act) = act else {
@@ -399,6 +399,15 @@ impl Director {
                     at: self.now.saturating_add(times.lasts.unwrap_or(0)),
                     act: act.clone(),
                 });
+            }
+            Act::Clock { .. } => {
+                if let Some(lasts) = times.lasts {
+                    self.repairs.push(Repair::Mend {
+                        fault,
+                        at: self.now.saturating_add(lasts),
+                        act: act.clone(),
+                    });
+                }
             }
             Act::Link(_, link) => {
                 if let (true, Some(lasts)) = (step::lasting(link), times.lasts) {

@@ -4,8 +4,8 @@ use crate::order::Act;
 use crate::party::{Link, Party};
 use crate::plan::Plan;
 use crate::scenario::{
-    Back, DiskAct, DiskPoint, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step, Trigger,
-    Until,
+    Back, DiskAct, DiskPoint, Drift, LinkAct, NodeFault, Pick, Point, Span, SpanError, Step,
+    Trigger, Until,
 };
 
 /// A step with its spans resolved, in nanoseconds.
@@ -19,6 +19,8 @@ pub(super) struct Times {
     pub(super) lasts: Option<u64>,
     /// How long a flapping partition stays as it is.
     pub(super) flap: Option<u64>,
+    /// By how much a wall clock jumps.
+    pub(super) offset: i64,
     /// How long a wait waits at most.
     pub(super) max: u64,
 }
@@ -36,6 +38,7 @@ impl Times {
             after: 0,
             lasts: None,
             flap: None,
+            offset: 0,
             max: 0,
         };
         match step {
@@ -55,6 +58,11 @@ impl Times {
                 times.after = maybe(&fault.after)?.unwrap_or(0);
             }
             Step::Corrupt(fault) => times.after = maybe(&fault.after)?.unwrap_or(0),
+            Step::Clock(fault) => {
+                times.lasts = maybe(&fault.lasts)?;
+                let offset = fault.offset.as_ref().map(|o| o.resolve(&plan.times));
+                times.offset = offset.transpose()?.unwrap_or(0);
+            }
             Step::Wait(wait) => times.max = value(&wait.max)?,
         }
         Ok(times)
@@ -99,6 +107,7 @@ pub(super) fn pick(step: &Step) -> Option<Pick> {
         Step::Pause(pause) => Some(pause.node),
         Step::Disk(fault) => Some(fault.node),
         Step::Corrupt(fault) => Some(fault.node),
+        Step::Clock(fault) => Some(fault.node),
         Step::Link(_) | Step::Partition(_) | Step::Wait(_) => None,
     }
 }
@@ -124,7 +133,7 @@ pub(super) fn back(step: &Step) -> Option<Back> {
 }
 
 /// What a step does to a node.
-pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
+pub(super) fn node_act(step: &Step, times: &Times, node: Party) -> Option<Act> {
     Some(match step {
         Step::Crash(_) => Act::Crash(node),
         Step::PowerCut(_) => Act::PowerCut(node),
@@ -136,6 +145,11 @@ pub(super) fn node_act(step: &Step, node: Party) -> Option<Act> {
         Step::Disk(fault) => Act::Disk(node, fault.act.clone()),
         Step::Corrupt(fault) => Act::Corrupt(node, fault.act),
         Step::Restart(_) => Act::Restart(node),
+        Step::Clock(fault) => Act::Clock {
+            node,
+            offset: times.offset,
+            drift: fault.drift.map_or(0, Drift::ppm),
+        },
         Step::Link(_) | Step::Partition(_) | Step::Wait(_) => return None,
     })
 }
@@ -193,6 +207,19 @@ pub(super) fn text(step: &Step) -> String {
             text += &format!(" at {}", fault.at);
             if let Some(lasts) = &fault.lasts {
                 text += &format!(" for {lasts}");
+            }
+            text
+        }
+        Step::Clock(fault) => {
+            let mut text = format!("wrong clocks of {} at {}", fault.node, fault.at);
+            if let Some(offset) = &fault.offset {
+                text += &format!(", wall {offset}");
+            }
+            if let Some(drift) = &fault.drift {
+                text += &format!(", monotonic {drift}");
+            }
+            if let Some(lasts) = &fault.lasts {
+                text += &format!(", for {lasts}");
             }
             text
         }

@@ -273,7 +273,7 @@ impl World for Fake {
                         let life = self.nodes[&node].0;
                         self.say(Witness::Kernel, What::Paused { node, life });
                     }
-                    Act::Link(..) | Act::Disk(..) | Act::Corrupt(..) => {}
+                    Act::Link(..) | Act::Clock { .. } | Act::Disk(..) | Act::Corrupt(..) => {}
                 }
             }
             Order::Mend {

@@ -58,6 +58,7 @@ names! {
     Exit => "exit",
     Paused => "paused",
     Resumed => "resumed",
+    Clock => "clock",
     Dropped => "dropped",
     DiskHeld => "disk-held",
     DiskReleased => "disk-released",

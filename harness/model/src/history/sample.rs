@@ -120,7 +120,7 @@ impl Draw {
     }
 
     /// How many variants [`Draw::what`] knows.
-    pub(super) const VARIANTS: usize = 40;
+    pub(super) const VARIANTS: usize = 41;
 
     /// An event of the given variant.
     pub(super) fn what(&mut self, variant: usize) -> What {
@@ -265,6 +265,13 @@ impl Draw {
                 lasted: d.number(),
             },
             31 => What::End { why: note },
+            39 => What::Clock {
+                node,
+                life,
+                fault: d.some(Self::u32),
+                wall: d.number(),
+                mono: d.number(),
+            },
             35 => What::Stalled { conn, from: node },
             32 => What::Happening {
                 fault: d.u32(),

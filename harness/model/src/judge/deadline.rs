@@ -131,7 +131,7 @@ pub(super) fn healed(plan: &Plan, ledger: &Ledger) -> Option<String> {
                     .flat_map(|r| &r.fired)
                     .filter_map(|x| x.node),
             ),
-            Step::Pause(_) | Step::Wait(_) => {}
+            Step::Pause(_) | Step::Clock(_) | Step::Wait(_) => {}
         }
     }
     plan.nodes()

@@ -4,6 +4,7 @@
 //! events it was made from, so that every sentence of a report can point at
 //! its witness.
 
+mod clock;
 mod disk;
 mod fault;
 mod listing;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use crate::event::{At, Attempt, Conn, Event, Msg, Rcpt, Stage, What};
 use crate::party::{Link, Party, Witness};
 
+pub use clock::Reading;
 pub use disk::{Damaged, DiskHarm, DiskHold};
 pub use fault::{Fired, Receipts};
 pub use listing::Listing;
@@ -66,6 +68,8 @@ pub struct Ledger {
     pub faults: BTreeMap<u32, Receipts>,
     /// Happenings of the simulation that faults waited for: when, which.
     pub happenings: BTreeMap<u32, (Mark, u64)>,
+    /// What the kernel read from nodes' clocks, in order.
+    pub clocks: Vec<Reading>,
     /// Links.
     pub wires: BTreeMap<Link, Wire>,
     /// The last listing of each node.
@@ -330,6 +334,20 @@ impl Ledger {
                     mail.gave_up = Some(mark);
                 }
             }
+            What::Clock {
+                node,
+                life,
+                fault,
+                wall,
+                mono,
+            } => self.clocks.push(Reading {
+                mark,
+                node: *node,
+                life: *life,
+                fault: *fault,
+                wall: *wall,
+                mono: *mono,
+            }),
             What::Happening { fault, number } => {
                 self.happenings.entry(*fault).or_insert((mark, *number));
             }

@@ -4,6 +4,7 @@
 //! adds seed, target and resolved times.
 
 mod chaos;
+mod clock;
 mod disk;
 mod lint;
 mod network;
@@ -23,6 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use chaos::{Chaos, ChaosKind, Within};
+pub use clock::{ClockFault, Drift, Offset};
 pub use disk::{Corrupt, Damage, DiskAct, DiskFault, DiskPoint, OpKind, Persistence};
 pub use lint::{check, lint, lint_all};
 pub use network::{Partition, Rate, Toward};
@@ -295,6 +297,8 @@ pub enum Step {
     Disk(DiskFault),
     /// Kill a node, damage its files, start it again.
     Corrupt(Corrupt),
+    /// Make a node's clocks go wrong.
+    Clock(ClockFault),
     /// Wait for something to be seen.
     Wait(Wait),
 }
@@ -313,6 +317,7 @@ impl Step {
             Self::Partition(partition) => Some(&partition.at),
             Self::Disk(fault) => Some(&fault.at),
             Self::Corrupt(fault) => Some(&fault.at),
+            Self::Clock(fault) => Some(&fault.at),
             Self::Wait(_) => None,
         }
     }

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    Count, DiskPoint, Inequality, Pick, Point, Rate, Scenario, Size, Span, Spread, Trigger,
+    Count, DiskPoint, Drift, Inequality, Offset, Pick, Point, Rate, Scenario, Size, Span, Spread,
+    Trigger,
 };
 use crate::party::{Link, Party};
 
@@ -41,6 +42,8 @@ text_schema! {
     Inequality, r"^[^<]+<[^<]+$", "An inequality over named times: `restart < takeover / 3`.";
     Size, r"^[0-9]+ ?(B|KiB|MiB|GiB)(\.\.[0-9]+ ?(B|KiB|MiB|GiB))?$", "A size or a range of sizes: `4 KiB`, `1 KiB..64 KiB`.";
     Pick, r"^(n[1-9][0-9]*|m[1-9][0-9]*|busiest|any|held)$", "A node (`n1`, `m1`), or how to pick one: `busiest`, `any`, `held`.";
+    Offset, r"^[-+]?.*[0-9A-Za-z]", "A span of time with a sign: `-3 h`.";
+    Drift, r"^-?[0-9]+ ?ppm$", "Parts per million that a clock runs fast, negative: slow: `200 ppm`.";
     Rate, r"^[0-9]+ ?(B|KiB|MiB|GiB)/s$", "A rate: `64 KiB/s`.";
     Party, r"^(client|mb|n[1-9][0-9]*|m[1-9][0-9]*)$", "A party: `client`, `n1`, `m1`, `mb`.";
     Spread, r"^(round-robin|n[1-9][0-9]*)$", "`round-robin`, or the one node that all mail goes to.";

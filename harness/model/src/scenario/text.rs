@@ -8,7 +8,8 @@ use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
-    Count, DiskPoint, Inequality, Pick, Point, Rate, Size, Span, Spread, SweepAct, Trigger,
+    Count, DiskPoint, Drift, Inequality, Offset, Pick, Point, Rate, Size, Span, Spread, SweepAct,
+    Trigger,
 };
 use crate::party::{Link, Party};
 
@@ -343,6 +344,8 @@ serde_text! {
     Inequality => "an inequality such as \"restart < takeover / 3\"",
     Size => "a size such as \"4 KiB\" or \"1 KiB..64 KiB\"",
     Pick => "a node such as \"n1\", or \"busiest\", \"any\", \"held\"",
+    Offset => "an offset such as \"-3 h\"",
+    Drift => "a drift such as \"200 ppm\"",
     Rate => "a rate such as \"64 KiB/s\"",
     Spread => "\"round-robin\" or a node such as \"n1\"",
     SweepAct => "what a sweep does, such as \"crash\" or \"answer 451\"",

@@ -47,7 +47,7 @@ impl Scenario {
                     }
                 }
                 // Which windows a cut opens depends on where and how long it is.
-                Step::Partition(_) | Step::Wait(_) => {}
+                Step::Partition(_) | Step::Clock(_) | Step::Wait(_) => {}
                 // What a node makes of its disk's faults is its own affair.
                 Step::Disk(_) | Step::Corrupt(_) => {}
             }

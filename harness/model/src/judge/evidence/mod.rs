@@ -3,6 +3,7 @@
 //! Each piece is an event of the history whose witness is not the injector.
 //! What is not found is named in `missing`, and the run is INCONCLUSIVE.
 
+mod clock;
 mod disk;
 mod link;
 mod node;
@@ -342,6 +343,7 @@ fn fault(proof: &mut Proof, plan: &Plan, ledger: &Ledger, n: u32, step: &Step) {
             let removed = ledger.faults.get(&n).and_then(|f| f.removed);
             link::on_link(proof, plan, ledger, &label, &f.act, (*first, removed));
         }
+        Step::Clock(f) => clock::wrong(proof, plan, ledger, &label, n, f),
         Step::Partition(p) => partition::parted(proof, plan, ledger, &label, n, p),
         Step::Wait(_) => {}
     }
@@ -358,6 +360,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Partition(_) => "partition",
         Step::Disk(_) => "disk",
         Step::Corrupt(_) => "corrupt",
+        Step::Clock(_) => "clock",
         Step::Wait(_) => "wait",
     }
 }

@@ -100,9 +100,12 @@ impl Lint<'_> {
                     "no step pauses a node",
                 ),
                 Window::Degraded => (
-                    steps
-                        .iter()
-                        .any(|s| !matches!(s, Step::Link(_) | Step::Partition(_) | Step::Wait(_))),
+                    steps.iter().any(|s| {
+                        !matches!(
+                            s,
+                            Step::Link(_) | Step::Partition(_) | Step::Clock(_) | Step::Wait(_)
+                        )
+                    }),
                     "no step takes a node away",
                 ),
             };

@@ -232,7 +232,7 @@ impl Lint<'_> {
             Step::Disk(f) => f.back != Back::Same || long(&f.after),
             // A node whose store is damaged may refuse to start.
             Step::Corrupt(_) => true,
-            Step::Wait(_) => false,
+            Step::Clock(_) | Step::Wait(_) => false,
         }
     }
 }
@@ -249,6 +249,7 @@ fn kind(step: &Step) -> &'static str {
         Step::Partition(_) => "partition",
         Step::Disk(_) => "disk",
         Step::Corrupt(_) => "corrupt",
+        Step::Clock(_) => "clock",
         Step::Wait(_) => "wait",
     }
 }
@@ -262,6 +263,7 @@ fn node_fault(step: &Step) -> Option<&NodeFault> {
         | Step::Partition(_)
         | Step::Disk(_)
         | Step::Corrupt(_)
+        | Step::Clock(_)
         | Step::Wait(_) => None,
     }
 }

@@ -1,8 +1,8 @@
-//! Partitions that can happen.
+//! Partitions and wrong clocks that can happen.
 
 use super::Lint;
 use crate::party::{Link, Party};
-use crate::scenario::Partition;
+use crate::scenario::{ClockFault, Partition};
 
 impl Lint<'_> {
     pub(super) fn partition(&mut self, i: usize, path: &str, partition: &Partition) {
@@ -30,6 +30,28 @@ impl Lint<'_> {
                     "it is over before it heals for the first time: `{flap}` is not below `for`"
                 ),
             );
+        }
+    }
+
+    pub(super) fn clock(&mut self, i: usize, path: &str, fault: &ClockFault) {
+        self.pick(i, path, fault.node, &fault.at);
+        self.trigger(i, path, &fault.at);
+        if fault.offset.is_none() && fault.drift.is_none_or(|d| d.ppm() == 0) {
+            self.wrong_with(
+                &format!("{path}.node"),
+                "neither clock of this node changes",
+                "give an `offset`, a `drift`, or both",
+            );
+        }
+        if let Some(offset) = &fault.offset {
+            let at = format!("{path}.offset");
+            let most = 50 * 365 * 86_400 * 1_000_000_000_u64;
+            if self.span(&at, offset.span()).is_some_and(|ns| ns > most) {
+                self.wrong(&at, "no clock is wrong by more than fifty years");
+            }
+        }
+        if let Some(lasts) = &fault.lasts {
+            self.span(&format!("{path}.for"), lasts);
         }
     }
 

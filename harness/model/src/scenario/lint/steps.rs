@@ -33,6 +33,7 @@ impl Lint<'_> {
                 Step::Partition(partition) => self.partition(i, &path, partition),
                 Step::Disk(fault) => self.disk(i, &path, fault),
                 Step::Corrupt(fault) => self.corrupt(i, &path, fault),
+                Step::Clock(fault) => self.clock(i, &path, fault),
                 Step::Wait(wait) => self.wait(i, &path, wait),
                 _ => {}
             }
@@ -421,6 +422,7 @@ impl Lint<'_> {
                     Step::Disk(f) => f.back != Back::Never,
                     Step::Link(fault) => fault.lasts.is_some(),
                     Step::Partition(p) => p.lasts.is_some(),
+                    Step::Clock(c) => c.lasts.is_some(),
                     other => node_fault(other).is_some_and(|f| f.back != Back::Never),
                 });
                 if !returns {
