@@ -109,7 +109,7 @@ level = "wire"
             (
                 "node-lost =",
                 "node-lots =",
-                "s.toml:18:1: `node-lots` is no word that may stand here; expected one of `crash`, `power-cut`, `node-lost`, `pause`, `restart`, `link`, `partition`, `clock`, `wait` (did you mean `node-lost`?) ^node-lots",
+                "s.toml:18:1: `node-lots` is no word that may stand here; expected one of `crash`, `power-cut`, `node-lost`, `pause`, `restart`, `link`, `partition`, `disk`, `corrupt`, `clock`, `wait` (did you mean `node-lost`?) ^node-lots",
             ),
             (
                 "\"n1->mb\"",
