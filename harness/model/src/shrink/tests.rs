@@ -187,8 +187,6 @@ fn the_reason_is_the_first_finding_that_fails() {
         acted: Vec::new(),
         findings: vec![finding("late", false), finding("lost", true)],
         troubles: Vec::new(),
-        remarks: Vec::new(),
-        acted: Vec::new(),
         times_broken: false,
         lasted: 0,
     };
