@@ -137,6 +137,8 @@ fn a_run_writes_the_documented_object_and_check_writes_it_again() {
         "reason",
         "classes",
         "evidence",
+        "missing",
+        "remarks",
         "findings",
         "seconds",
         "dir",
