@@ -160,9 +160,8 @@ fn plain(text: &str) -> String {
         .chars()
         .map(|c| if c.is_ascii_digit() { '#' } else { c })
         .collect();
-    let mut plain = marked.replace("##", "#").replace("##", "#");
-    plain.truncate(plain.floor_char_boundary(150));
-    plain
+    let plain = marked.replace("##", "#").replace("##", "#");
+    plain.chars().take(150).collect()
 }
 
 /// A fault's kind, what brings it, and on which side of the cluster.
