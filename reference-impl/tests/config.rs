@@ -92,7 +92,7 @@ fn errors_point_at_their_place() {
     let error = with("shadow-heartbeat-frequency = \"0 s\"\n").unwrap_err();
     assert_eq!(
         error,
-        "n1.toml:4:30: shadow-heartbeat-frequency: expected 1s to 86400s\n\
+        "n1.toml:4:30: shadow-heartbeat-frequency: expected 1 s to 1 d\n\
          \x20 |\n\
          4 | shadow-heartbeat-frequency = \"0 s\"\n\
          \x20 |                              ^^^^^"

@@ -1,10 +1,12 @@
 //! The configuration of a node: one strict TOML file.
 //!
 //! Shadow-redundancy parameters carry their documented names in kebab-case,
-//! with the documented defaults and ranges (see `check`).
+//! with the documented defaults and ranges (see [`parameters`]).
 
 mod check;
 mod error;
+pub mod parameter;
+pub mod parameters;
 mod text;
 mod units;
 

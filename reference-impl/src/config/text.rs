@@ -23,6 +23,13 @@ macro_rules! file {
             $($(#[$attr])* #[serde(default)] $opt: Option<$opt_ty>,)*
         }
 
+        /// Every key of the file, as a field is named.
+        #[cfg(test)]
+        const FIELDS: &[&str] = &[
+            $(stringify!($req),)*
+            $($(#[$attr])* stringify!($opt),)*
+        ];
+
         impl File {
             fn into_config(self) -> Config {
                 let mut config = Config::new(&self.name, self.listen, self.store);
@@ -116,4 +123,28 @@ fn locate(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
         value = next.get_ref();
     }
     Some(span)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parameters::GROUPS;
+    use super::FIELDS;
+
+    #[test]
+    fn every_key_is_in_the_table_once() {
+        let mut keys: Vec<String> = FIELDS
+            .iter()
+            .filter(|field| **field != "defect")
+            .map(|field| field.replace('_', "-"))
+            .collect();
+        let mut rows: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|group| group.rows)
+            .map(|row| row.key)
+            .filter(|key| !key.contains('['))
+            .collect();
+        keys.sort_unstable();
+        rows.sort_unstable();
+        assert_eq!(rows, keys, "parameters.rs and text.rs name the same keys");
+    }
 }

@@ -1,0 +1,313 @@
+//! Every key of the configuration: the one table.
+//!
+//! A new key is a field of [`Config`](super::Config) with its default, a line
+//! in `text.rs` and a row here; then `ci/parameters` writes PARAMETERS.md
+//! anew. Ranges are enforced from these rows. What keys must hold together is
+//! in `check.rs`.
+
+use std::time::Duration;
+
+use super::parameter::Takes::{Bytes, Count, Switch, Time, Times, Words};
+use super::parameter::source::{CONFIG, OURS, RECEIVE, SEND, SERVICE};
+use super::parameter::{Group, Parameter};
+
+const fn s(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+const fn min(n: u64) -> Duration {
+    Duration::from_secs(n * 60)
+}
+const fn h(n: u64) -> Duration {
+    Duration::from_secs(n * 3_600)
+}
+const fn d(n: u64) -> Duration {
+    Duration::from_secs(n * 86_400)
+}
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// A host or node name.
+const NAME: &str = "1 to 255 letters, digits, `.`, `-`, `_`";
+/// An address.
+const ADDRESS: &str = "address and port";
+
+/// All keys, by group.
+pub const GROUPS: &[Group] = &[NODE, CLUSTER, SHADOW, DELIVERY, SESSIONS, MAILBOX, HARNESS];
+
+const NODE: Group = Group {
+    title: "The node",
+    rows: &[
+        Parameter {
+            key: "name",
+            takes: Words(NAME, "required"),
+            meaning: "Name in its greeting, its `Received` fields and towards its peers.",
+            source: OURS,
+        },
+        Parameter {
+            key: "listen",
+            takes: Words(ADDRESS, "required"),
+            meaning: "Where it takes mail.",
+            source: OURS,
+        },
+        Parameter {
+            key: "source",
+            takes: Words("address", "the system's choice"),
+            meaning: "Where it dials from.",
+            source: OURS,
+        },
+        Parameter {
+            key: "store",
+            takes: Words("directory", "required"),
+            meaning: "Its queue database, locked while it runs.",
+            source: OURS,
+        },
+        Parameter {
+            key: "segment-bytes",
+            takes: Bytes(64 * KIB, GIB, |c| c.segment_bytes),
+            meaning: "Size of one store segment.",
+            source: OURS,
+        },
+        Parameter {
+            key: "admin",
+            takes: Words("path", "none"),
+            meaning: "Unix socket for `mailproof queue`, open to its owner only.",
+            source: OURS,
+        },
+        Parameter {
+            key: "role",
+            takes: Words("`transport`, `mailbox`", "`transport`"),
+            meaning: "Whether mail of local domains ends here.",
+            source: OURS,
+        },
+    ],
+};
+
+const CLUSTER: Group = Group {
+    title: "The cluster",
+    rows: &[
+        Parameter {
+            key: "cluster-key",
+            takes: Words("16 bytes or more, as text or after `hex:`", "none"),
+            meaning: "Secret by which nodes prove themselves to each other; needed with peers.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers",
+            takes: Words("at most 255", "none"),
+            meaning: "The other nodes of the transport high-availability boundary.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].name",
+            takes: Words(NAME, "required"),
+            meaning: "Its name, as in its own configuration.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].address",
+            takes: Words(ADDRESS, "required"),
+            meaning: "Where it listens.",
+            source: OURS,
+        },
+    ],
+};
+
+const SHADOW: Group = Group {
+    title: "Shadow redundancy",
+    rows: &[
+        Parameter {
+            key: "shadow-redundancy-enabled",
+            takes: Switch(|c| c.shadow_redundancy_enabled),
+            meaning: "Whether copies are made and held. The same on every node.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "shadow-heartbeat-frequency",
+            takes: Time(s(1), d(1), |c| c.shadow_heartbeat_frequency),
+            meaning: "Longest time between two contacts to a primary for which copies are held.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "shadow-resubmit-time-span",
+            takes: Time(s(1), d(1), |c| c.shadow_resubmit_time_span),
+            meaning: "A primary that was unreachable this long loses its copies to takeover.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "shadow-message-auto-discard-interval",
+            takes: Time(s(5), d(90), |c| c.shadow_message_auto_discard_interval),
+            meaning: "How long a discard notification is kept for a peer that does not ask.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "reject-message-on-shadow-failure",
+            takes: Switch(|c| c.reject_message_on_shadow_failure),
+            meaning: "Whether a message without a copy is refused (`451 4.4.0`).",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "max-retries-for-local-site-shadow",
+            takes: Count(0, 255, |c| c.max_retries_for_local_site_shadow.into()),
+            meaning: "Attempts to make a copy in all, despite the name; 0: none.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "shadow-attempt-timeout",
+            takes: Time(s(1), min(5), |c| c.shadow_attempt_timeout),
+            meaning: "Time one attempt may take. All attempts fit into the 10 min that a sender \
+                      waits after its final dot (RFC 5321 4.5.3.2.6).",
+            source: OURS,
+        },
+    ],
+};
+
+const DELIVERY: Group = Group {
+    title: "Delivery",
+    rows: &[
+        Parameter {
+            key: "routes",
+            takes: Words("at most 10000", "none"),
+            meaning: "Where mail of which domains goes.",
+            source: OURS,
+        },
+        Parameter {
+            key: "routes[].domain",
+            takes: Words("a domain, `*.domain`, `*`", "required"),
+            meaning: "The most exact pattern wins.",
+            source: OURS,
+        },
+        Parameter {
+            key: "routes[].next-hops",
+            takes: Words("1 to 100 of address and port", "required"),
+            meaning: "Tried in this order.",
+            source: OURS,
+        },
+        Parameter {
+            key: "retry-interval",
+            takes: Time(s(1), h(12), |c| c.retry_interval),
+            meaning: "Wait before the first retry.",
+            source: SERVICE,
+        },
+        Parameter {
+            key: "retry-steps",
+            takes: Times(s(1), d(20), |c| &c.retry_steps),
+            meaning: "Waits before the later retries; the last one repeats.",
+            source: "Set-TransportService, in its three tiers",
+        },
+        Parameter {
+            key: "message-expiration-timeout",
+            takes: Time(s(5), d(90), |c| c.message_expiration_timeout),
+            meaning: "Age at which a message is returned to its sender.",
+            source: SERVICE,
+        },
+        Parameter {
+            key: "send-connection-inactivity-timeout",
+            takes: Time(s(1), d(1), |c| c.send_connection_inactivity_timeout),
+            meaning: "Longest wait for a reply of a next hop.",
+            source: SEND,
+        },
+        Parameter {
+            key: "send-connection-idle-time",
+            takes: Time(s(0), h(1), |c| c.send_connection_idle_time),
+            meaning: "How long an idle session to a next hop or a peer is kept; 0: not at all.",
+            source: OURS,
+        },
+        Parameter {
+            key: "max-connections-per-host",
+            takes: Count(1, 1_000, |c| c.max_connections_per_host.into()),
+            meaning: "Sessions to one next hop at one time.",
+            source: OURS,
+        },
+        Parameter {
+            key: "max-connections-per-peer",
+            takes: Count(1, 1_000, |c| c.max_connections_per_peer.into()),
+            meaning: "Sessions to one peer at one time.",
+            source: OURS,
+        },
+    ],
+};
+
+const SESSIONS: Group = Group {
+    title: "Sessions of clients",
+    rows: &[
+        Parameter {
+            key: "relay-from",
+            takes: Words("networks as in `10.0.0.0/8`", "none"),
+            meaning: "Who may relay to domains that are not local. Authenticated peers always may.",
+            source: OURS,
+        },
+        Parameter {
+            key: "connection-inactivity-timeout",
+            takes: Time(s(1), d(1), |c| c.connection_inactivity_timeout),
+            meaning: "Idle time after which a client gets `421`; less than `connection-timeout`.",
+            source: RECEIVE,
+        },
+        Parameter {
+            key: "connection-timeout",
+            takes: Time(s(1), d(1), |c| c.connection_timeout),
+            meaning: "Age at which a session gets `421` even while data flows. Authenticated \
+                      peers are exempt.",
+            source: RECEIVE,
+        },
+        Parameter {
+            key: "max-connections",
+            takes: Count(1, 65_536, |c| c.max_connections.into()),
+            meaning: "Client connections at one time; `421` beyond.",
+            source: RECEIVE,
+        },
+        Parameter {
+            key: "max-recipients",
+            takes: Count(100, 50_000, |c| c.max_recipients.into()),
+            meaning: "Recipients of one transaction; `452` beyond.",
+            source: "RFC 5321 4.5.3.1.8",
+        },
+        Parameter {
+            key: "max-message-bytes",
+            takes: Bytes(64 * KIB, 200 * MIB, |c| c.max_message_bytes),
+            meaning: "Largest message; `552` beyond.",
+            source: "RFC 5321 4.5.3.1.7",
+        },
+        Parameter {
+            key: "body-budget-bytes",
+            takes: Bytes(64 * KIB, 1_024 * GIB, |c| c.body_budget_bytes),
+            meaning: "Message content held in memory over all sessions and queues; `452` beyond. \
+                      At least `max-message-bytes`.",
+            source: OURS,
+        },
+    ],
+};
+
+const MAILBOX: Group = Group {
+    title: "Role `mailbox`",
+    rows: &[
+        Parameter {
+            key: "local-domains",
+            takes: Words("domains", "none"),
+            meaning: "Domains whose mail stays here; needed with `role = \"mailbox\"`.",
+            source: OURS,
+        },
+        Parameter {
+            key: "databases",
+            takes: Words("1 to 255 names", "`[\"mailbox\"]`"),
+            meaning: "Mailbox databases. A recipient belongs to one by a hash of its address.",
+            source: OURS,
+        },
+        Parameter {
+            key: "duplicate-detection-window",
+            takes: Time(h(1), d(36_600), |c| c.duplicate_detection_window),
+            meaning: "How long a delivery is remembered for duplicate detection.",
+            source: "last published figure, of 2007",
+        },
+    ],
+};
+
+const HARNESS: Group = Group {
+    title: "For harnesses",
+    rows: &[Parameter {
+        key: "test-times",
+        takes: Switch(|c| c.test_times),
+        meaning: "Lifts the lower end of every time to 10 ms.",
+        source: OURS,
+    }],
+};
