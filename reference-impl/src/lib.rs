@@ -23,6 +23,6 @@ mod smtp;
 pub mod store;
 pub mod view;
 
-pub use config::Config;
+pub use config::{Config, Preference};
 pub use io::{ConnId, DialError, Input, Now, Output};
 pub use node::{Boot, BootError, Node};

@@ -89,6 +89,12 @@ marks! {
     // Making copies.
     CopyElsewhere "copy-elsewhere"
         "A copy was made on another peer than the one asked first."
+    CopyInOtherSite "copy-in-other-site"
+        "A copy was made in another site of the boundary."
+    CopyInOwnSiteAfterOthers "copy-in-own-site-after-others"
+        "A copy was made in the own site because no other site took it."
+    CopyFromOutside "copy-from-outside"
+        "A peer outside the boundary asked to have a copy held, and was refused."
     CopyUncertain "copy-uncertain"
         "The session ended between the content of a copy and its answer."
     CopyWithoutSession "copy-without-session"

@@ -157,6 +157,9 @@ pub struct DiscardRow {
 pub struct PeerRow {
     /// Its name.
     pub name: String,
+    /// `local`, `remote`, `same-machine` or `outside` the boundary.
+    #[serde(default)]
+    pub place: String,
     /// The database ID it presented last; empty when never met since start.
     pub database_id: String,
     /// Whether the last contact attempt succeeded.

@@ -1,6 +1,6 @@
 //! What a configuration may say, and how it is told that it may not.
 
-use mailproof_node::Config;
+use mailproof_node::{Config, Preference};
 
 const BASE: &str = "name = \"n1\"\nlisten = \"127.0.0.1:25\"\nstore = \"store\"\n";
 
@@ -29,6 +29,12 @@ fn documented_defaults() {
     );
     assert_eq!(config.message_expiration_timeout.as_secs(), 2 * 86_400);
     assert_eq!(config.max_retries_for_local_site_shadow, 2);
+    assert_eq!(config.max_retries_for_remote_site_shadow, 4);
+    assert_eq!(
+        config.shadow_message_preference_setting,
+        Preference::PreferRemote
+    );
+    assert_eq!((config.site.as_str(), config.boundary), ("default", None));
     assert!(config.relay_from.is_empty());
 }
 
@@ -75,7 +81,16 @@ fn documented_ranges() {
     ] {
         with(&format!("{key} = {bad}\n")).unwrap_err();
     }
-    with("max-retries-for-local-site-shadow = 256\n").unwrap_err();
+    for key in [
+        "max-retries-for-local-site-shadow",
+        "max-retries-for-remote-site-shadow",
+    ] {
+        with(&format!("shadow-attempt-timeout = \"1 s\"\n{key} = 255\n")).unwrap();
+        for bad in ["256", "-1", "\"2\""] {
+            let error = with(&format!("{key} = {bad}\n")).unwrap_err();
+            assert!(error.starts_with("n1.toml:4:"), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -134,4 +149,53 @@ fn a_plain_node_knows_no_defects() {
             .unwrap_err()
             .contains("unknown field")
     );
+}
+
+#[test]
+fn sites_and_boundaries() {
+    let cluster = |rest: &str, peer: &str| {
+        with(&format!(
+            "cluster-key = \"0123456789abcdef\"\n{rest}\n\
+             [[peers]]\nname = \"n2\"\naddress = \"127.0.0.2:25\"\n{peer}\n"
+        ))
+    };
+    let config = cluster("", "").unwrap();
+    assert_eq!(config.peers[0].site, "default");
+    assert_eq!(config.peers[0].boundary, None);
+    let group = "site = \"east\"\nboundary = \"dag\"\nmachine = \"a\"";
+    let config = cluster(group, "site = \"west\"\nboundary = \"dag\"").unwrap();
+    assert_eq!((&*config.site, &*config.peers[0].site), ("east", "west"));
+    assert_eq!(config.boundary, config.peers[0].boundary);
+    for (rest, peer, line, key) in [
+        ("site = \"\"", "", 5, "site"),
+        ("boundary = \"a b\"", "", 5, "boundary"),
+        ("machine = \"\"", "", 5, "machine"),
+        ("", "site = \"a/b\"", 9, "site"),
+        ("", "boundary = \"\"", 9, "boundary"),
+        (
+            "shadow-message-preference-setting = \"remote\"",
+            "",
+            5,
+            "shadow-message-preference-setting",
+        ),
+    ] {
+        let error = cluster(rest, peer).unwrap_err();
+        assert!(error.starts_with(&format!("n1.toml:{line}:")), "{error}");
+        assert!(error.contains(key) && error.contains("expected"), "{error}");
+    }
+    // All attempts have to fit into what a sender waits: those that can be
+    // made at all count.
+    let many = "shadow-attempt-timeout = \"2 min\"\nmax-retries-for-local-site-shadow = 1";
+    cluster(many, "").unwrap();
+    let spanning = |rest: &str| {
+        cluster(
+            &format!("{many}\n{rest}\nboundary = \"dag\""),
+            "site = \"west\"\nboundary = \"dag\"",
+        )
+    };
+    spanning("").unwrap();
+    let error = spanning("max-retries-for-remote-site-shadow = 5").unwrap_err();
+    assert!(error.contains("6 attempts"), "{error}");
+    spanning("max-retries-for-remote-site-shadow = 5\nshadow-message-preference-setting = \"local-only\"")
+        .unwrap();
 }

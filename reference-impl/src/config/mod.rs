@@ -7,6 +7,7 @@ mod check;
 mod error;
 pub mod parameter;
 pub mod parameters;
+mod sites;
 mod text;
 mod units;
 
@@ -15,6 +16,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::ConfigError;
+pub(crate) use sites::Place;
+pub use sites::Preference;
 pub use units::Network;
 
 /// What a node is for.
@@ -36,6 +39,13 @@ pub struct Peer {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The site it stands in; default `default`.
+    #[serde(default = "sites::default_site")]
+    pub site: String,
+    /// The boundary it belongs to; none by default: its site.
+    pub boundary: Option<String>,
+    /// The machine it runs on; told by its address when absent.
+    pub machine: Option<String>,
 }
 
 /// Where mail of some domains goes.
@@ -71,7 +81,16 @@ pub struct Config {
     pub admin: Option<PathBuf>,
     /// Role; default `transport`.
     pub role: Role,
-    /// The other nodes of the cluster (the transport HA boundary).
+    /// The site it stands in; default `default`.
+    pub site: String,
+    /// The transport HA boundary it belongs to, which may span sites; none by
+    /// default: its boundary is its site.
+    pub boundary: Option<String>,
+    /// The machine it runs on. Peers of the same machine hold no copies for
+    /// it; where one of the two names no machine, the same address that is not
+    /// a loopback one tells.
+    pub machine: Option<String>,
+    /// The other nodes of the cluster, inside the boundary and outside.
     pub peers: Vec<Peer>,
     /// Shared secret of the cluster; required when there are peers. 16 bytes
     /// at least, as text or as hexadecimal digits after `hex:`.
@@ -108,7 +127,14 @@ pub struct Config {
     /// Whether a message without a copy is refused (`451 4.4.0`); default
     /// false.
     pub reject_message_on_shadow_failure: bool,
-    /// Number of attempts to make a copy; 0 to 255, default 2. 0: never try.
+    /// Where copies are made first in a boundary of several sites; default
+    /// `prefer-remote`. Without effect in a single site.
+    pub shadow_message_preference_setting: Preference,
+    /// Number of attempts to make a copy in other sites; 0 to 255, default 4.
+    /// 0: never try there.
+    pub max_retries_for_remote_site_shadow: u8,
+    /// Number of attempts to make a copy in the own site; 0 to 255, default 2.
+    /// 0: never try there.
     pub max_retries_for_local_site_shadow: u8,
     /// Time one attempt may take; 1 s to 5 min, default 30 s.
     pub shadow_attempt_timeout: Duration,
@@ -166,6 +192,9 @@ impl Config {
             segment_bytes: 16 << 20,
             admin: None,
             role: Role::Transport,
+            site: sites::default_site(),
+            boundary: None,
+            machine: None,
             peers: Vec::new(),
             cluster_key: None,
             routes: Vec::new(),
@@ -180,6 +209,8 @@ impl Config {
             shadow_resubmit_time_span: min(180),
             shadow_message_auto_discard_interval: min(2 * 24 * 60),
             reject_message_on_shadow_failure: false,
+            shadow_message_preference_setting: Preference::PreferRemote,
+            max_retries_for_remote_site_shadow: 4,
             max_retries_for_local_site_shadow: 2,
             shadow_attempt_timeout: Duration::from_secs(30),
             connection_inactivity_timeout: min(5),

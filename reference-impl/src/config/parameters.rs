@@ -87,6 +87,26 @@ const CLUSTER: Group = Group {
     title: "The cluster",
     rows: &[
         Parameter {
+            key: "site",
+            takes: Words(NAME, "`default`"),
+            meaning: "The site it stands in: nodes close to each other, that may be lost together.",
+            source: OURS,
+        },
+        Parameter {
+            key: "boundary",
+            takes: Words(NAME, "none"),
+            meaning: "The group of nodes that protect each other's mail, in whatever sites. \
+                      Without: the nodes of its site that have none either.",
+            source: OURS,
+        },
+        Parameter {
+            key: "machine",
+            takes: Words(NAME, "told by the address"),
+            meaning: "The machine it runs on; peers of the same one hold no copies for it. \
+                      Where either has none, the same address tells, unless it is a loopback one.",
+            source: OURS,
+        },
+        Parameter {
             key: "cluster-key",
             takes: Words("16 bytes or more, as text or after `hex:`", "none"),
             meaning: "Secret by which nodes prove themselves to each other; needed with peers.",
@@ -95,7 +115,7 @@ const CLUSTER: Group = Group {
         Parameter {
             key: "peers",
             takes: Words("at most 255", "none"),
-            meaning: "The other nodes of the transport high-availability boundary.",
+            meaning: "The other nodes of the cluster, inside the boundary and outside.",
             source: OURS,
         },
         Parameter {
@@ -108,6 +128,24 @@ const CLUSTER: Group = Group {
             key: "peers[].address",
             takes: Words(ADDRESS, "required"),
             meaning: "Where it listens.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].site",
+            takes: Words(NAME, "`default`"),
+            meaning: "Its site, as in its own configuration.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].boundary",
+            takes: Words(NAME, "none"),
+            meaning: "Its boundary, as in its own configuration.",
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].machine",
+            takes: Words(NAME, "told by the address"),
+            meaning: "Its machine, as in its own configuration.",
             source: OURS,
         },
     ],
@@ -147,9 +185,25 @@ const SHADOW: Group = Group {
             source: CONFIG,
         },
         Parameter {
+            key: "shadow-message-preference-setting",
+            takes: Words(
+                "`prefer-remote`, `remote-only`, `local-only`",
+                "`prefer-remote`",
+            ),
+            meaning: "Where copies are made first in a boundary of several sites. No effect in \
+                      a single site.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "max-retries-for-remote-site-shadow",
+            takes: Count(0, 255, |c| c.max_retries_for_remote_site_shadow.into()),
+            meaning: "Attempts in other sites in all, despite the name; 0: none.",
+            source: CONFIG,
+        },
+        Parameter {
             key: "max-retries-for-local-site-shadow",
             takes: Count(0, 255, |c| c.max_retries_for_local_site_shadow.into()),
-            meaning: "Attempts to make a copy in all, despite the name; 0: none.",
+            meaning: "Attempts in the own site in all, despite the name; 0: none.",
             source: CONFIG,
         },
         Parameter {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::units::{Size, Span};
-use super::{Config, ConfigError, Network, Peer, Role, Route};
+use super::{Config, ConfigError, Network, Peer, Preference, Role, Route};
 
 macro_rules! file {
     (
@@ -47,6 +47,9 @@ file! {
         segment_bytes: Size => |v| v.0,
         admin: PathBuf => |v| Some(v),
         role: Role => |v| v,
+        site: String => |v| v,
+        boundary: String => |v| Some(v),
+        machine: String => |v| Some(v),
         peers: Vec<Peer> => |v| v,
         cluster_key: String => |v| Some(key_bytes(&v)),
         routes: Vec<Route> => |v| v,
@@ -61,6 +64,8 @@ file! {
         shadow_resubmit_time_span: Span => |v| v.0,
         shadow_message_auto_discard_interval: Span => |v| v.0,
         reject_message_on_shadow_failure: bool => |v| v,
+        shadow_message_preference_setting: Preference => |v| v,
+        max_retries_for_remote_site_shadow: u8 => |v| v,
         max_retries_for_local_site_shadow: u8 => |v| v,
         shadow_attempt_timeout: Span => |v| v.0,
         connection_inactivity_timeout: Span => |v| v.0,

@@ -1,9 +1,13 @@
 //! Having a copy of a message made on a peer.
 //!
-//! Attempts go to different peers while there are untried ones, to the least
-//! loaded first and in turn among equals; `max-retries-for-local-site-shadow`
-//! is the total number of attempts, as documented. Peers that could not be
-//! reached lately come last.
+//! Only peers inside the boundary and on other machines are asked. In a
+//! boundary of several sites those of other sites come first, then those of
+//! the own one, as `shadow-message-preference-setting` allows;
+//! `max-retries-for-remote-site-shadow` and `max-retries-for-local-site-shadow`
+//! are the total numbers of attempts there, as documented. Within a site
+//! attempts go to different peers while there are untried ones, to the least
+//! loaded first and in turn among equals; peers that could not be reached
+//! lately come last.
 //!
 //! Documents do not say what becomes of a message whose copy is lost with its
 //! holder. Here the primary has another one made as soon as the holder shows
@@ -13,7 +17,8 @@
 //! over one day. A message that was accepted without any copy stays without.
 
 use super::message::{CopyState, Holder, Message, Phase, boot_of};
-use super::{Host, PeerId, Queue, Timer};
+use super::{Host, Peer, PeerId, Queue, Timer};
+use crate::config::Place;
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::record::Header;
@@ -37,13 +42,24 @@ impl Queue {
     /// The peer to ask next for a copy of `message`; `None` when the attempts
     /// are used up or there is no peer.
     pub(crate) fn choose_peer(&mut self, message: &Message) -> Option<PeerId> {
-        if message.asked.len() >= usize::from(self.config.max_retries_for_local_site_shadow) {
+        let several_sites = self.peers.iter().any(|p| p.place == Place::Remote);
+        let (remote, local) = self.config.copy_attempts(several_sites);
+        // Other sites first: which of the two are wanted at all, and how
+        // often, says the preference.
+        self.choose_in(message, Place::Remote, remote)
+            .or_else(|| self.choose_in(message, Place::Local, local))
+    }
+
+    /// The peer of this place to ask next, with at most `attempts` in all.
+    fn choose_in(&mut self, message: &Message, place: Place, attempts: usize) -> Option<PeerId> {
+        let asked = message.asked.iter();
+        if asked.filter(|p| self.peers[**p].place == place).count() >= attempts {
             return None;
         }
         let known = self.peers.iter().enumerate();
         let old_primary = message.taken_from.as_ref().map(|from| from.peer);
         let usable: Vec<PeerId> = known
-            .filter(|(at, peer)| peer.host.is_some() && Some(*at) != old_primary)
+            .filter(|(at, peer)| peer.place == place && Some(*at) != old_primary)
             .map(|(at, _)| at)
             .collect();
         let untried = |peer: &PeerId| !message.asked.contains(peer);
@@ -78,7 +94,7 @@ impl Queue {
                 .last()
                 .map(|p| self.peers[*p].name.to_string());
             let detail = match attempts {
-                0 => "no peer to ask".to_owned(),
+                0 => self.nobody_to_ask(),
                 n => format!("{n} attempts failed"),
             };
             let server = server.unwrap_or_default();
@@ -118,6 +134,19 @@ impl Queue {
         if self.config.has(crate::defect::Defect::AckBeforeCopy) {
             self.check_accept(sequence);
         }
+    }
+
+    /// Why no peer was asked for a copy.
+    fn nobody_to_ask(&self) -> String {
+        let inside = |p: &Peer| matches!(p.place, Place::Local | Place::Remote);
+        let why = if self.peers.is_empty() {
+            "no peer"
+        } else if self.peers.iter().any(inside) {
+            "no attempt is allowed at a peer that could be asked"
+        } else {
+            "no peer inside the boundary on another machine"
+        };
+        why.to_owned()
     }
 
     /// Whether an attempt is still the current one of its message.
@@ -164,9 +193,21 @@ impl Queue {
         }
         message.copy = CopyState::Made;
         let elsewhere = message.asked.first() != Some(&attempt.peer);
+        let place = self.peers[attempt.peer].place;
+        let own_site_after_others = place == Place::Local
+            && message
+                .asked
+                .iter()
+                .any(|p| self.peers[*p].place == Place::Remote);
         let taken = message.taken_from.is_some();
         if elsewhere {
             self.mark(Mark::CopyElsewhere);
+        }
+        if place == Place::Remote {
+            self.mark(Mark::CopyInOtherSite);
+        }
+        if own_site_after_others {
+            self.mark(Mark::CopyInOwnSiteAfterOthers);
         }
         if taken {
             self.mark(Mark::ProtectedAfterTakeover);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::shadow::Held;
 use super::{HostId, PeerId, Queue, Timer};
+use crate::config::Place;
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::record::CopyKey;
@@ -31,6 +32,8 @@ pub(crate) struct Peer {
     pub(crate) name: Box<str>,
     /// Where it is dialled; none for a name that only the store knows.
     pub(crate) host: Option<HostId>,
+    /// Where it stands.
+    pub(crate) place: Place,
     /// The database and start that it presented last.
     pub(crate) database: Option<DatabaseId>,
     pub(crate) boot: u32,
@@ -81,6 +84,7 @@ impl Peer {
         Self {
             name: name.into(),
             host: None,
+            place: Place::Outside,
             database: None,
             boot: 0,
             last_contact: now,

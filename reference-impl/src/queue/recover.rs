@@ -14,6 +14,7 @@ use super::message::{
 };
 use super::shadow::Held;
 use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
+use crate::config::Place;
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::mark::Mark;
@@ -275,6 +276,7 @@ impl Queue {
         for peer in &config.peers {
             let mut entry = Peer::new(&peer.name, now.mono);
             entry.host = Some(host(peer.address));
+            entry.place = config.place(peer);
             peers.push(entry);
         }
         for (at, peer) in peers.iter().enumerate() {
@@ -392,7 +394,8 @@ impl Queue {
             }
         }
         for peer in 0..self.peers.len() {
-            if self.config.shadow_redundancy_enabled {
+            let outside = self.peers[peer].place == Place::Outside;
+            if self.config.shadow_redundancy_enabled && !outside {
                 self.stay_curious(peer);
             }
             self.arm_peer(peer);

@@ -202,6 +202,7 @@ impl Queue {
             .iter()
             .map(|peer| PeerRow {
                 name: peer.name.to_string(),
+                place: peer.place.name().to_owned(),
                 database_id: peer.database.map(|id| id.to_string()).unwrap_or_default(),
                 reachable: peer.reachable,
                 since_contact: self.now.mono.saturating_sub(peer.last_contact),

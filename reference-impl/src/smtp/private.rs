@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use super::auth::{self, Handshake};
 use super::server::{Challenge, Server};
+use crate::config::Place;
 use crate::event::EventKind;
 use crate::hex;
 use crate::mark::Mark;
@@ -145,6 +146,10 @@ impl Server {
         self.unwanted = true;
         if !queue.config.shadow_redundancy_enabled {
             return self.error("502 5.5.1 Shadow redundancy is disabled\r\n");
+        }
+        if queue.peers[peer].place == Place::Outside {
+            queue.mark(Mark::CopyFromOutside);
+            return self.error("550 5.7.1 Outside the boundary of this node\r\n");
         }
         let &[sequence, arrival] = words else {
             return self.syntax();

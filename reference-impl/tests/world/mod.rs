@@ -134,6 +134,8 @@ pub(crate) struct World {
     pub steps: u64,
     /// How often nodes reached their rare conditions.
     pub marks: BTreeMap<Mark, u64>,
+    /// What went from one node to another, if it is kept.
+    pub capture: Option<BTreeMap<(usize, usize), String>>,
 }
 
 /// The address of node `n`.
@@ -189,6 +191,7 @@ impl World {
             piece: usize::MAX,
             steps: 0,
             marks: BTreeMap::new(),
+            capture: None,
         };
         for (n, config) in configs.into_iter().enumerate() {
             world.addresses.insert(config.listen, Party::Node(n));
@@ -223,6 +226,22 @@ impl World {
             config
         };
         Self::new((0..count).map(make).collect())
+    }
+
+    /// Nodes that stand in these sites and boundaries and know all of them.
+    pub(crate) fn sites(places: &[(&str, Option<&str>)], change: impl Fn(&mut Config)) -> Self {
+        Self::cluster_with(places.len(), |config| {
+            let place = |name: &str| {
+                let number: usize = name[1..].parse().expect("nodes are n1, n2, …");
+                let (site, boundary) = places[number - 1];
+                (site.to_owned(), boundary.map(str::to_owned))
+            };
+            (config.site, config.boundary) = place(&config.name);
+            for peer in &mut config.peers {
+                (peer.site, peer.boundary) = place(&peer.name);
+            }
+            change(config);
+        })
     }
 
     pub(crate) fn add_sink(&mut self, sink: Sink) -> usize {
@@ -428,7 +447,7 @@ impl World {
             conn: Some(end),
             ..Client::default()
         });
-        self.dial(end, node_address(n));
+        self.dial(end, self.nodes[n].config.listen);
         at
     }
 
@@ -474,6 +493,12 @@ impl World {
                     return;
                 };
                 if !self.is_cut(from.0, to.0) {
+                    if let (Some(kept), Party::Node(a), Party::Node(b)) =
+                        (&mut self.capture, from.0, to.0)
+                    {
+                        let text = kept.entry((a, b)).or_default();
+                        text.push_str(&String::from_utf8_lossy(&data));
+                    }
                     self.arrive(to, &data);
                 }
             }
