@@ -5,9 +5,15 @@
 //! Every header begins with the record version, 1.
 
 mod codec;
+mod envelope;
 
 use crate::store::DatabaseId;
 use codec::{Reader, Writer};
+
+pub(crate) use envelope::{
+    DsnRecipient, DsnRequest, EIGHT_BIT, Envelope, NOTIFY_DELAY, NOTIFY_FAILURE, NOTIFY_NEVER,
+    NOTIFY_SUCCESS, RET_FULL, RET_HDRS, UTF8,
+};
 
 /// The version that is written and the only one that is read.
 const VERSION: u8 = 1;
@@ -28,26 +34,23 @@ pub(crate) mod kind {
     pub(crate) const MOVED: u8 = 12;
 }
 
-/// The content may hold bytes over 127.
-pub(crate) const EIGHT_BIT: u8 = 1;
-/// The envelope or the header may hold UTF-8.
-pub(crate) const UTF8: u8 = 2;
-
-/// How one recipient ended.
+/// What is settled about one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settled {
     Delivered,
     Failed,
+    /// Its delay was reported; it still waits.
+    Delayed,
 }
 
-/// An envelope as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Envelope {
-    /// [`EIGHT_BIT`] and [`UTF8`].
-    pub(crate) flags: u8,
-    /// Empty for the null sender.
-    pub(crate) sender: Box<str>,
-    pub(crate) recipients: Vec<Box<str>>,
+/// What the record of a DSN says about the message that it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) sequence: u64,
+    /// What the existence of the DSN settles.
+    pub(crate) how: Settled,
+    /// For which recipients (by index).
+    pub(crate) recipients: Vec<u32>,
 }
 
 /// The triple that binds a copy to a message of its primary.
@@ -76,9 +79,8 @@ pub(crate) enum Header {
         sequence: u64,
         arrival: u64,
         envelope: Envelope,
-        /// For a DSN: the message it is about and the recipients that are
-        /// settled as failed by its existence.
-        failed: Option<(u64, Vec<u32>)>,
+        /// For a DSN: the message it is about and what its existence settles.
+        about: Option<About>,
         /// The peer asked first to hold a copy; empty when none.
         holder: Box<str>,
     },
@@ -182,21 +184,14 @@ impl Header {
                 sequence,
                 arrival,
                 envelope,
-                failed,
+                about,
                 holder,
             } => {
                 w.u64(*sequence);
                 w.u64(*arrival);
                 w.envelope(envelope);
                 w.text(holder);
-                match failed {
-                    None => w.u8(0),
-                    Some((about, indices)) => {
-                        w.u8(1);
-                        w.u64(*about);
-                        w.list(indices, |w, i| w.u32(*i));
-                    }
-                }
+                w.about(about.as_ref());
             }
             Self::Holder { sequence, peer } => {
                 w.u64(*sequence);
@@ -313,10 +308,7 @@ impl Header {
                 arrival: r.u64()?,
                 envelope: r.envelope()?,
                 holder: r.text()?,
-                failed: match r.u8()? {
-                    0 => None,
-                    _ => Some((r.u64()?, r.list(Reader::u32)?)),
-                },
+                about: r.about()?,
             },
             kind::HOLDER => Self::Holder {
                 sequence: r.u64()?,
@@ -393,10 +385,16 @@ mod tests {
     use super::*;
 
     fn samples() -> Vec<Header> {
-        let envelope = Envelope {
-            flags: EIGHT_BIT,
-            sender: "a@b".into(),
-            recipients: vec!["c@d".into(), "e@f".into()],
+        let mut envelope = Envelope::new(EIGHT_BIT, "a@b", "");
+        envelope.push("c@d", 0, "");
+        envelope.push("e@f", 0, "");
+        let mut asked = Envelope::new(RET_HDRS, "a@b", "id");
+        asked.push("c@d", NOTIFY_NEVER, "");
+        asked.push("e@f", NOTIFY_DELAY, "rfc822;g@h");
+        let about = |how| About {
+            sequence: 3,
+            how,
+            recipients: vec![0, 1],
         };
         let key = CopyKey {
             database: DatabaseId(7),
@@ -408,8 +406,22 @@ mod tests {
                 sequence: 1,
                 arrival: 2,
                 envelope: envelope.clone(),
-                failed: Some((3, vec![0, 1])),
+                about: Some(about(Settled::Failed)),
                 holder: "n2".into(),
+            },
+            Header::Message {
+                sequence: 1,
+                arrival: 2,
+                envelope: asked.clone(),
+                about: Some(about(Settled::Delivered)),
+                holder: "".into(),
+            },
+            Header::Message {
+                sequence: 1,
+                arrival: 2,
+                envelope: asked,
+                about: Some(about(Settled::Delayed)),
+                holder: "".into(),
             },
             Header::Holder {
                 sequence: 1,
@@ -417,7 +429,11 @@ mod tests {
             },
             Header::Progress {
                 sequence: 1,
-                settled: vec![(0, Settled::Delivered), (1, Settled::Failed)],
+                settled: vec![
+                    (0, Settled::Delivered),
+                    (1, Settled::Failed),
+                    (2, Settled::Delayed),
+                ],
             },
             Header::Done {
                 sequence: 1,

@@ -112,6 +112,9 @@ pub struct Config {
     pub retry_steps: Vec<Duration>,
     /// Age at which a message is returned; 5 s to 90 d, default 2 d.
     pub message_expiration_timeout: Duration,
+    /// Age at which a delay is reported to the sender of a message that
+    /// waits; 0 s to 30 d, default 4 h. 0 s: never.
+    pub delay_notification_timeout: Duration,
     /// Whether copies are made and held; default true. Must be the same on
     /// every node.
     pub shadow_redundancy_enabled: bool,
@@ -204,6 +207,7 @@ impl Config {
             retry_interval: min(1),
             retry_steps,
             message_expiration_timeout: min(2 * 24 * 60),
+            delay_notification_timeout: min(4 * 60),
             shadow_redundancy_enabled: true,
             shadow_heartbeat_frequency: min(2),
             shadow_resubmit_time_span: min(180),

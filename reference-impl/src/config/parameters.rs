@@ -256,6 +256,13 @@ const DELIVERY: Group = Group {
             source: SERVICE,
         },
         Parameter {
+            key: "delay-notification-timeout",
+            takes: Time(s(0), d(30), |c| c.delay_notification_timeout),
+            meaning: "Age at which the delay of a message that waits is reported to its sender, \
+                      once; 0: never.",
+            source: SERVICE,
+        },
+        Parameter {
             key: "send-connection-inactivity-timeout",
             takes: Time(s(1), d(1), |c| c.send_connection_inactivity_timeout),
             meaning: "Longest wait for a reply of a next hop.",

@@ -59,6 +59,7 @@ file! {
         retry_interval: Span => |v| v.0,
         retry_steps: Vec<Span> => |v| v.into_iter().map(|s| s.0).collect(),
         message_expiration_timeout: Span => |v| v.0,
+        delay_notification_timeout: Span => |v| v.0,
         shadow_redundancy_enabled: bool => |v| v,
         shadow_heartbeat_frequency: Span => |v| v.0,
         shadow_resubmit_time_span: Span => |v| v.0,

@@ -17,7 +17,7 @@ use super::{Action, Queue, Waiter};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
-use crate::record::{Envelope, Header, Tell};
+use crate::record::{About, Envelope, Header, Tell};
 
 impl Queue {
     /// Takes a message from the session `conn`; its bytes are booked already.
@@ -43,13 +43,13 @@ impl Queue {
         self.later(self.config.message_expiration_timeout)
     }
 
-    /// Records a new message and asks the first peer for a copy. `failed`
-    /// names what a DSN settles.
+    /// Records a new message and asks the first peer for a copy. `about`
+    /// is what a DSN settles.
     pub(crate) fn protect(
         &mut self,
         sequence: u64,
         mut message: Box<Message>,
-        failed: Option<(u64, Vec<u32>)>,
+        about: Option<About>,
     ) {
         let first = if self.config.shadow_redundancy_enabled {
             message.copy = CopyState::Failed;
@@ -61,7 +61,7 @@ impl Queue {
             sequence,
             arrival: message.arrival,
             envelope: std::mem::take(&mut message.envelope),
-            failed,
+            about,
             holder: first.map_or("", |peer| &self.peers[peer].name).into(),
         };
         let seq = self.append(&header, std::slice::from_ref(&message.body));
@@ -99,7 +99,7 @@ impl Queue {
         match message.copy {
             CopyState::Trying(_) if !early => return,
             CopyState::Failed
-                if self.config.reject_message_on_shadow_failure && message.parent.is_none() =>
+                if self.config.reject_message_on_shadow_failure && !message.report =>
             {
                 return self.withdraw(sequence);
             }
@@ -111,9 +111,11 @@ impl Queue {
         message.phase = Phase::Active;
         let unshadowed = message.unshadowed();
         let client = message.client.take();
-        let parent = message.parent;
-        if let Some(parent) = parent {
-            self.child_protected(parent);
+        let (parent, report) = (message.parent, message.report);
+        if report {
+            if let Some(parent) = parent {
+                self.child_protected(parent);
+            }
         } else {
             self.counters.accepted += 1;
             if unshadowed {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::dsn::Kind;
 use super::message::{CopyState, Leg, LegState, Message, Phase, RecipientState};
 use super::{HostId, Queue, Timer, Waiter};
 use crate::config::Config;
@@ -21,6 +22,8 @@ pub(crate) const LOCAL: usize = usize::MAX;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Delivered,
+    /// The same, by a next hop that reports no success.
+    Relayed,
     /// For now; with the reply or error.
     Deferred(Box<str>),
     /// For good; with the reply or error.
@@ -154,6 +157,7 @@ impl Queue {
                 self.kick_route(route);
             }
         }
+        self.arm_delay(sequence);
         self.settle(sequence, Vec::new());
     }
 
@@ -260,27 +264,35 @@ impl Queue {
                 let last = last.as_deref().unwrap_or("no attempt came to an answer");
                 recipient.last_error =
                     Some(format!("554 5.4.7 Message expired; last: {last}").into());
+                recipient.remote = "".into();
             }
         }
         self.settle(sequence, Vec::new());
     }
 
-    /// Takes the outcomes of one attempt.
+    /// Takes the outcomes of one attempt; `replied` when what failed did so
+    /// by a reply of `server`.
     pub(crate) fn attempted(
         &mut self,
         sequence: u64,
         leg: usize,
         server: &str,
+        replied: bool,
         outcomes: Vec<(u32, Outcome)>,
     ) {
         let Some(mut message) = self.messages.remove(&sequence) else {
             return;
         };
-        let mut delivered = Vec::new();
+        let (mut delivered, mut relayed) = (Vec::new(), Vec::new());
         for (at, outcome) in outcomes {
             let index = at as usize;
+            let remote = if replied { server } else { "" };
+            message.recipients[index].remote = remote.into();
+            if outcome == Outcome::Relayed {
+                relayed.push(at);
+            }
             let (kind, detail) = match outcome {
-                Outcome::Delivered => {
+                Outcome::Delivered | Outcome::Relayed => {
                     message.recipients[index].state = RecipientState::Delivered;
                     delivered.push((at, Settled::Delivered));
                     self.counters.delivered += 1;
@@ -337,6 +349,8 @@ impl Queue {
             self.mark(Mark::PartlyDelivered);
         }
         self.messages.insert(sequence, message);
+        let wanted = self.success_wanted(sequence, &relayed);
+        self.tell_sender(sequence, Kind::Relayed, &wanted);
         if cancelled {
             self.drop_waiting(sequence);
         }
@@ -384,9 +398,7 @@ impl Queue {
             .collect();
         if !failed.is_empty() {
             let silent = self.bounce(sequence, &failed);
-            if silent {
-                newly.extend(failed.into_iter().map(|at| (at, Settled::Failed)));
-            }
+            newly.extend(silent.into_iter().map(|at| (at, Settled::Failed)));
         }
         if self.check_complete(sequence) || newly.is_empty() {
             return;

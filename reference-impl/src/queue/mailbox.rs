@@ -12,12 +12,13 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::dsn::{Kind, Report, Row};
 use super::message::{LegState, RecipientState};
 use super::{Action, Queue, Waiter, header, name_of};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
-use crate::record::{Envelope, Header, Settled};
+use crate::record::{Envelope, Header, NOTIFY_SUCCESS, Settled};
 
 /// A key of duplicate detection.
 pub(crate) type Key = [u8; 16];
@@ -95,6 +96,12 @@ impl Queue {
                 (recipient.clone(), new)
             })
             .collect();
+        let success: Vec<u32> = (0..envelope.recipients.len() as u32)
+            .filter(|at| envelope.wants(*at, NOTIFY_SUCCESS))
+            .collect();
+        if !success.is_empty() {
+            self.report_mailboxes(envelope, &body, &success);
+        }
         let last = self.store.appended();
         self.wait(
             last,
@@ -104,6 +111,29 @@ impl Queue {
                 rows,
             },
         );
+    }
+
+    /// Reports success about some recipients (by index) of a message that
+    /// never was in the queue.
+    fn report_mailboxes(&mut self, envelope: &Envelope, body: &Bytes, about: &[u32]) {
+        let rows = about
+            .iter()
+            .map(|at| Row {
+                recipient: envelope.recipients[*at as usize].clone(),
+                orcpt: envelope.orcpt(*at).into(),
+                why: "250 2.0.0 Delivered".into(),
+                remote: "".into(),
+            })
+            .collect();
+        let report = Report {
+            kind: Kind::Delivered,
+            arrival: self.now.wall,
+            retried_until: None,
+            envelope,
+            content: body,
+            rows,
+        };
+        self.send_report(&report, None);
     }
 
     /// Writes one delivery, unless it is a duplicate; true when it is new.
@@ -196,6 +226,13 @@ impl Queue {
             if !self.put(&recipient, &sender, &body, Some((sequence, at))) {
                 duplicates.push(at);
             }
+        }
+        // In the same batch as the deliveries, so that a crash leaves both or
+        // neither.
+        if let Some(message) = self.messages.get(&sequence) {
+            let local = message.legs[leg].recipients.clone();
+            let success = self.success_wanted(sequence, &local);
+            self.tell_sender(sequence, Kind::Delivered, &success);
         }
         let last = self.store.appended();
         self.wait(

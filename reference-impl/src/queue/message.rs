@@ -97,6 +97,10 @@ pub(crate) struct Recipient {
     pub(crate) state: RecipientState,
     /// Last reply or error about it, as code and text.
     pub(crate) last_error: Option<Box<str>>,
+    /// The server that gave that reply; empty for an error of our own.
+    pub(crate) remote: Box<str>,
+    /// Its delay was reported.
+    pub(crate) delay_told: bool,
 }
 
 /// Where one leg stands.
@@ -161,7 +165,9 @@ pub(crate) struct Message {
     pub(crate) records: Vec<Seq>,
     /// The last PROGRESS record.
     pub(crate) progress: Seq,
-    /// The message that this DSN is about.
+    /// It is a DSN of ours.
+    pub(crate) report: bool,
+    /// The message that this DSN is about, while that waits for it.
     pub(crate) parent: Option<u64>,
     /// DSNs about this message that are not protected yet.
     pub(crate) children: u32,
@@ -176,7 +182,9 @@ impl Message {
         let recipients = vec![
             Recipient {
                 state: RecipientState::Waiting,
-                last_error: None
+                last_error: None,
+                remote: "".into(),
+                delay_told: false,
             };
             envelope.recipients.len()
         ];
@@ -196,6 +204,7 @@ impl Message {
             client: None,
             records: Vec::new(),
             progress: Seq(0),
+            report: false,
             parent: None,
             children: 0,
             taken_from: None,

@@ -9,6 +9,7 @@ mod bounce;
 mod copy;
 mod delivery;
 mod discard;
+mod dsn;
 pub(crate) mod header;
 mod host;
 mod mailbox;
@@ -114,6 +115,8 @@ pub(crate) enum Timer {
     Discards,
     /// Messages whose holders may be lost.
     Protect,
+    /// Messages whose delay is to be reported.
+    Delays,
     /// A host that was down, or a copy that waits too long for a session.
     Host(HostId),
     /// Poll or takeover.
@@ -159,6 +162,7 @@ pub(crate) struct Queue {
     owed: BTreeMap<Seq, u32>,
     discards_armed: u64,
     protect_armed: u64,
+    delays_armed: u64,
     /// The start of this node, on the monotonic clock.
     started: u64,
     boot_record: Seq,
@@ -336,6 +340,7 @@ impl Queue {
             Timer::Deferred => self.deferred_due(),
             Timer::Discards => self.discards_due(),
             Timer::Protect => self.protect_due(),
+            Timer::Delays => self.delays_due(),
             Timer::Host(host) => self.host_due(host),
             Timer::Peer(peer) => self.peer_due(peer),
             Timer::Conn(_) => {}

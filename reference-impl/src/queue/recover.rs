@@ -67,17 +67,16 @@ impl State {
                 sequence,
                 arrival,
                 envelope,
-                failed,
+                about,
                 holder,
             } => {
-                if let Some((about, indices)) = failed
-                    && let Some(parent) = self.messages.get_mut(&about)
+                if let Some(about) = about
+                    && let Some(parent) = self.messages.get_mut(&about.sequence)
                 {
                     // The log goes oldest first, so this record outlives the
                     // parent's own.
-                    parent
-                        .settled
-                        .extend(indices.into_iter().map(|at| (at, Settled::Failed)));
+                    let settled = about.recipients.into_iter().map(|at| (at, about.how));
+                    parent.settled.extend(settled);
                 }
                 let holders = if holder.is_empty() {
                     vec![]
@@ -329,6 +328,7 @@ impl Queue {
             owed: BTreeMap::new(),
             discards_armed: 0,
             protect_armed: 0,
+            delays_armed: 0,
             started: now.mono,
             boot_record: Seq(0),
             moving: false,
@@ -409,7 +409,7 @@ impl Queue {
         let mut message = Box::new(Message::new(found.arrival, expires, found.envelope, body));
         message.records = found.records;
         message.local = true;
-        if !found.settled.is_empty() {
+        if found.settled.values().any(|how| *how != Settled::Delayed) {
             self.mark(Mark::RecoveredPartly);
         }
         message.phase = Phase::Active;
@@ -419,10 +419,11 @@ impl Queue {
         }
         for (at, how) in found.settled {
             if let Some(recipient) = message.recipients.get_mut(at as usize) {
-                recipient.state = match how {
-                    Settled::Delivered => RecipientState::Delivered,
-                    Settled::Failed => RecipientState::Closed,
-                };
+                match how {
+                    Settled::Delivered => recipient.state = RecipientState::Delivered,
+                    Settled::Failed => recipient.state = RecipientState::Closed,
+                    Settled::Delayed => recipient.delay_told = true,
+                }
             }
         }
         for holder in found.holders {

@@ -196,6 +196,7 @@ impl Queue {
             .filter_map(|(at, r)| match r.state {
                 RecipientState::Delivered => Some((at as u32, Settled::Delivered)),
                 RecipientState::Closed => Some((at as u32, Settled::Failed)),
+                RecipientState::Waiting if r.delay_told => Some((at as u32, Settled::Delayed)),
                 RecipientState::Waiting | RecipientState::Failed => None,
             })
             .collect();

@@ -1,6 +1,7 @@
 //! Fields of record headers: little-endian integers, counted texts and lists.
 
-use super::{Bad, CopyKey, Envelope, Settled, Tell};
+use super::envelope::WITH_DSN;
+use super::{About, Bad, CopyKey, DsnRecipient, DsnRequest, Envelope, Settled, Tell};
 use crate::store::DatabaseId;
 
 /// Appends fields.
@@ -40,6 +41,7 @@ impl Writer<'_> {
             w.u8(match how {
                 Settled::Delivered => 1,
                 Settled::Failed => 2,
+                Settled::Delayed => 3,
             });
         });
     }
@@ -50,9 +52,30 @@ impl Writer<'_> {
     }
 
     pub(super) fn envelope(&mut self, envelope: &Envelope) {
-        self.u8(envelope.flags);
+        let with = if envelope.dsn.is_some() { WITH_DSN } else { 0 };
+        self.u8(envelope.flags | with);
         self.text(&envelope.sender);
         self.list(&envelope.recipients, |w, r| w.text(r));
+        if let Some(dsn) = &envelope.dsn {
+            self.text(&dsn.envid);
+            self.list(&dsn.recipients, |w, asked| {
+                w.u8(asked.notify);
+                w.text(&asked.orcpt);
+            });
+        }
+    }
+
+    pub(super) fn about(&mut self, about: Option<&About>) {
+        let Some(about) = about else {
+            return self.u8(0);
+        };
+        self.u8(match about.how {
+            Settled::Failed => 1,
+            Settled::Delivered => 2,
+            Settled::Delayed => 3,
+        });
+        self.u64(about.sequence);
+        self.list(&about.recipients, |w, at| w.u32(*at));
     }
 }
 
@@ -108,6 +131,7 @@ impl<'a> Reader<'a> {
             match r.u8()? {
                 1 => Ok((index, Settled::Delivered)),
                 2 => Ok((index, Settled::Failed)),
+                3 => Ok((index, Settled::Delayed)),
                 _ => Err("a known outcome"),
             }
         })
@@ -132,10 +156,43 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn envelope(&mut self) -> Result<Envelope, Bad> {
+        let flags = self.u8()?;
+        let sender = self.text()?;
+        let recipients = self.list(Reader::text)?;
+        let dsn = if flags & WITH_DSN == 0 {
+            None
+        } else {
+            let asked = |r: &mut Self| {
+                Ok(DsnRecipient {
+                    notify: r.u8()?,
+                    orcpt: r.text()?,
+                })
+            };
+            Some(Box::new(DsnRequest {
+                envid: self.text()?,
+                recipients: self.list(asked)?,
+            }))
+        };
         Ok(Envelope {
-            flags: self.u8()?,
-            sender: self.text()?,
-            recipients: self.list(Reader::text)?,
+            flags: flags & !WITH_DSN,
+            sender,
+            recipients,
+            dsn,
         })
+    }
+
+    pub(super) fn about(&mut self) -> Result<Option<About>, Bad> {
+        let how = match self.u8()? {
+            0 => return Ok(None),
+            1 => Settled::Failed,
+            2 => Settled::Delivered,
+            3 => Settled::Delayed,
+            _ => return Err("a known outcome"),
+        };
+        Ok(Some(About {
+            sequence: self.u64()?,
+            how,
+            recipients: self.list(Reader::u32)?,
+        }))
     }
 }

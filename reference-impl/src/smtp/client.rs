@@ -27,6 +27,7 @@ pub(super) struct Offers {
     pub(super) utf8: bool,
     /// `SIZE`, and its limit if it names one.
     pub(super) size: Option<Option<u64>>,
+    pub(super) dsn: bool,
     pub(super) shadow: bool,
 }
 
@@ -445,6 +446,7 @@ fn offers(reply: &Reply<'_>) -> Offers {
             "8BITMIME" => offers.eight_bit = true,
             "SMTPUTF8" => offers.utf8 = true,
             "SIZE" => offers.size = Some(words.next().and_then(|n| n.parse().ok())),
+            "DSN" => offers.dsn = true,
             "XSHADOWREQUEST" => offers.shadow = true,
             _ => {}
         }

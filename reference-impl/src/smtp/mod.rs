@@ -2,9 +2,12 @@
 
 pub(crate) mod address;
 pub(crate) mod auth;
+mod chunking;
 mod client;
+mod content;
 pub(crate) mod data;
 mod link;
+pub(crate) mod parameters;
 mod private;
 mod query;
 mod reply;

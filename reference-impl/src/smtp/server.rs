@@ -8,10 +8,13 @@ use std::net::IpAddr;
 
 use bytes::BufMut as _;
 
-use super::address::{self, BadParam};
+use super::address;
 use super::auth::Nonce;
+use super::chunking::Chunk;
+use super::content::Content;
 use super::data::DataScanner;
 use super::link::{Close, Link};
+use super::parameters::{BadParam, mail_params, rcpt_params};
 use crate::io::ConnId;
 use crate::mark::Mark;
 use crate::queue::{Offer, PeerId, Queue, header, push_name};
@@ -27,45 +30,40 @@ const MAX_AHEAD: usize = 4 << 20;
 const MAX_ENVELOPE: usize = 512 << 10;
 /// Errors after which a client is sent away.
 const MAX_ERRORS: u32 = 100;
+/// Reply to content that others could read in two ways.
+pub(super) const BARE: &str = "554 5.6.0 The message contains a bare CR or LF\r\n";
 /// Hops after which a message is taken to loop (RFC 5321 6.3).
 const MAX_HOPS: usize = 100;
 
 /// What the session takes next.
 #[derive(Debug)]
-enum Mode {
+pub(super) enum Mode {
     /// Nothing: the node is not ready to greet.
     Waiting,
     Command,
     /// The rest of a line that was too long.
     Skip,
-    Data(Data),
+    /// Content up to its final dot.
+    Data(DataScanner, Content),
+    /// A chunk of content.
+    Chunk(Chunk),
     /// Nothing: an answer is due first.
     Blocked,
 }
 
-/// A message being received.
-#[derive(Debug)]
-struct Data {
-    scanner: DataScanner,
-    body: Vec<u8>,
-    sequence: u64,
-    /// Length of the trace field before the content.
-    traced: usize,
-    /// Bytes booked in the budget.
-    booked: usize,
-    /// Why the message is refused in the end; its bytes are dropped.
-    refusal: Option<&'static str>,
-}
-
 /// A transaction.
 #[derive(Debug, Default)]
-struct Transaction {
-    envelope: Envelope,
+pub(super) struct Transaction {
+    pub(super) envelope: Envelope,
     /// Bytes of the envelope.
     bytes: usize,
     declared: u64,
     /// It is a copy for an authenticated peer.
     offer: Option<Offer>,
+    /// The chunks that came.
+    pub(super) chunks: Option<Content>,
+    /// A chunk was refused: only RSET helps (RFC 3030 section 2).
+    pub(super) failed: bool,
 }
 
 /// An unfinished authentication.
@@ -84,13 +82,13 @@ pub(crate) struct Server {
     pub(crate) link: Link,
     /// Its address as it stands in trace fields.
     from: String,
-    mode: Mode,
+    pub(super) mode: Mode,
     started: u64,
     helo: Option<Box<str>>,
     extended: bool,
     relay: bool,
     errors: u32,
-    transaction: Option<Transaction>,
+    pub(super) transaction: Option<Transaction>,
     /// The peer that authenticated, and its database.
     pub(super) peer: Option<(PeerId, crate::store::DatabaseId)>,
     pub(super) challenge: Option<Challenge>,
@@ -203,9 +201,10 @@ impl Server {
 
     /// The node drains: between transactions the session ends now, else when
     /// the answer to the one under way is out.
-    pub(crate) fn leave(&mut self, queue: &Queue) {
+    pub(crate) fn leave(&mut self, queue: &mut Queue) {
         self.leaving = true;
-        if !matches!(self.mode, Mode::Blocked | Mode::Data(_)) {
+        if !matches!(self.mode, Mode::Blocked | Mode::Data(..) | Mode::Chunk(_)) {
+            self.gone(queue);
             self.turn_away(queue, "is shutting down");
         }
     }
@@ -213,7 +212,9 @@ impl Server {
     /// The client closed or broke the connection.
     pub(crate) fn closed(&mut self, queue: &mut Queue) {
         match self.mode {
-            Mode::Data(_) if self.peer.is_none() => queue.mark(Mark::ClientGoneInData),
+            Mode::Data(..) | Mode::Chunk(_) if self.peer.is_none() => {
+                queue.mark(Mark::ClientGoneInData)
+            }
             Mode::Blocked if self.peer.is_none() => queue.mark(Mark::ClientGoneBeforeAnswer),
             _ => {}
         }
@@ -223,7 +224,7 @@ impl Server {
 
     /// The time limit passed.
     pub(crate) fn timeout(&mut self, queue: &mut Queue) {
-        if matches!(self.mode, Mode::Data(_)) {
+        if matches!(self.mode, Mode::Data(..) | Mode::Chunk(_)) {
             queue.mark(Mark::TimeoutInData);
         }
         self.gone(queue);
@@ -231,11 +232,12 @@ impl Server {
     }
 
     /// The connection is over: gives back what is booked.
-    fn gone(&mut self, queue: &mut Queue) {
-        if let Mode::Data(data) = &self.mode {
-            queue.free(data.booked);
+    pub(super) fn gone(&mut self, queue: &mut Queue) {
+        if let Mode::Data(_, content) = &mut self.mode {
+            content.release(queue);
         }
         self.mode = Mode::Blocked;
+        self.forget(queue);
     }
 
     /// Starts the idle time anew; the age limit stays, save for peers.
@@ -255,7 +257,8 @@ impl Server {
             let rest = &data[at..];
             match &mut self.mode {
                 Mode::Waiting | Mode::Blocked => break,
-                Mode::Data(_) => at += self.content(rest, queue),
+                Mode::Data(..) => at += self.content(rest, queue),
+                Mode::Chunk(_) => at += self.chunk(rest, queue),
                 Mode::Skip => match memchr::memchr(b'\n', rest) {
                     None => at = data.len(),
                     Some(end) => {
@@ -274,7 +277,9 @@ impl Server {
                 },
             }
         }
-        if matches!(self.mode, Mode::Blocked) {
+        if !self.link.open() {
+            self.gone(queue);
+        } else if matches!(self.mode, Mode::Blocked) {
             // Waiting for our own disk or peers is not the client's idleness.
             self.link.deadline = u64::MAX;
         }
@@ -314,13 +319,15 @@ impl Server {
             self.rcpt(rest, queue);
         } else if is("DATA") {
             self.data(bare, queue);
+        } else if is("BDAT") {
+            self.bdat(rest, queue);
         } else if is("EHLO") {
             self.hello(rest, true, queue);
         } else if is("HELO") {
             self.hello(rest, false, queue);
         } else if is("RSET") {
             if bare {
-                self.reset();
+                self.forget(queue);
                 self.link.write("250 2.0.0 Reset\r\n");
             } else {
                 self.error("501 5.5.4 RSET takes no argument\r\n");
@@ -347,13 +354,17 @@ impl Server {
         }
     }
 
-    fn reset(&mut self) {
-        self.transaction = None;
+    /// Forgets the transaction.
+    pub(super) fn forget(&mut self, queue: &mut Queue) {
+        let chunks = self.transaction.take().and_then(|t| t.chunks);
+        if let Some(mut content) = chunks {
+            content.release(queue);
+        }
         self.offer = None;
         self.unwanted = false;
     }
 
-    fn hello(&mut self, name: &str, extended: bool, queue: &Queue) {
+    fn hello(&mut self, name: &str, extended: bool, queue: &mut Queue) {
         let name = name.trim_matches(' ');
         let good = !name.is_empty()
             && name.len() <= 255
@@ -364,7 +375,7 @@ impl Server {
         if !good {
             return self.error("501 5.5.4 A domain or address literal is needed\r\n");
         }
-        self.reset();
+        self.forget(queue);
         self.challenge = None;
         self.helo = Some(name.into());
         self.extended = extended;
@@ -374,7 +385,8 @@ impl Server {
             return self.link.write(&line);
         }
         let lines = format!(
-            "250-{}\r\n250-SIZE {}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n",
+            "250-{}\r\n250-SIZE {}\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
+             250-CHUNKING\r\n250-DSN\r\n",
             config.name, config.max_message_bytes
         );
         self.link.write(&lines);
@@ -399,7 +411,7 @@ impl Server {
         let Some(path) = keyword(rest, "FROM:").and_then(address::path) else {
             return self.error("501 5.5.4 Syntax: MAIL FROM:<address>\r\n");
         };
-        let params = match address::mail_params(path.params) {
+        let params = match mail_params(path.params, false) {
             Ok(params) if self.extended || path.params.is_empty() => params,
             Ok(_) | Err(BadParam::Unknown) => {
                 return self.error("555 5.5.4 Unknown parameter\r\n");
@@ -416,7 +428,7 @@ impl Server {
         if queue.body_bytes.saturating_add(declared) > queue.config.body_budget_bytes {
             return self.link.write("452 4.3.1 Out of memory for messages\r\n");
         }
-        let mut flags = 0;
+        let mut flags = params.ret;
         if params.eight_bit {
             flags |= EIGHT_BIT;
         }
@@ -424,14 +436,12 @@ impl Server {
             flags |= UTF8;
         }
         self.transaction = Some(Transaction {
-            envelope: Envelope {
-                flags,
-                sender: path.address.into(),
-                recipients: Vec::new(),
-            },
-            bytes: path.address.len(),
+            envelope: Envelope::new(flags, path.address, params.envid),
+            bytes: path.address.len() + params.envid.len(),
             declared,
             offer: self.offer.take(),
+            chunks: None,
+            failed: false,
         });
         self.link.write("250 2.1.0 Sender ok\r\n");
     }
@@ -440,14 +450,22 @@ impl Server {
         let Some(transaction) = &mut self.transaction else {
             return self.error("503 5.5.1 MAIL first\r\n");
         };
+        if transaction.failed || transaction.chunks.is_some() {
+            return self.error("503 5.5.1 Chunks have begun\r\n");
+        }
         let parsed = keyword(rest, "TO:").and_then(address::path);
         let Some(path) = parsed.filter(|path| !path.address.is_empty()) else {
             return self.error("501 5.5.4 Syntax: RCPT TO:<address>\r\n");
         };
-        if !path.params.is_empty() {
-            return self.error("555 5.5.4 Unknown parameter\r\n");
-        }
-        if !path.address.is_ascii() && transaction.envelope.flags & UTF8 == 0 {
+        let utf8 = transaction.envelope.flags & UTF8 != 0;
+        let params = match rcpt_params(path.params, utf8) {
+            Ok(params) if self.extended || path.params.is_empty() => params,
+            Ok(_) | Err(BadParam::Unknown) => {
+                return self.error("555 5.5.4 Unknown parameter\r\n");
+            }
+            Err(BadParam::Syntax) => return self.error("501 5.5.4 Bad parameter\r\n"),
+        };
+        if !path.address.is_ascii() && !utf8 {
             return self.error("553 5.6.7 A UTF-8 address needs SMTPUTF8\r\n");
         }
         // Where a local-part stands alone it is Postmaster's (RFC 5321 4.5.1).
@@ -467,13 +485,15 @@ impl Server {
                 return self.error("550 5.1.2 No route to this domain\r\n");
             }
         }
-        let bytes = transaction.bytes + path.address.len() + 2;
+        // With what a record spends on each recipient.
+        let bytes = transaction.bytes + path.address.len() + params.orcpt.len() + 5;
         let count = transaction.envelope.recipients.len();
         if count >= queue.config.max_recipients as usize || bytes > MAX_ENVELOPE {
             return self.link.write("452 4.5.3 Too many recipients\r\n");
         }
         transaction.bytes = bytes;
-        transaction.envelope.recipients.push(path.address.into());
+        let (notify, orcpt) = (params.notify, params.orcpt);
+        transaction.envelope.push(path.address, notify, orcpt);
         self.link.write("250 2.1.5 Recipient ok\r\n");
     }
 
@@ -484,30 +504,36 @@ impl Server {
         let Some(transaction) = &self.transaction else {
             return self.error("503 5.5.1 MAIL first\r\n");
         };
+        if transaction.failed || transaction.chunks.is_some() {
+            return self.error("503 5.5.1 Chunks have begun\r\n");
+        }
         if transaction.envelope.recipients.is_empty() {
             return self.error("503 5.5.1 No valid recipients\r\n");
         }
-        let expected = usize::try_from(transaction.declared)
-            .unwrap_or(0)
-            .min(1 << 20);
+        match self.begin_content(queue) {
+            Ok(content) => {
+                self.mode = Mode::Data(DataScanner::new(), content);
+                self.link.write("354 Go on, end with a dot\r\n");
+            }
+            Err(refusal) => self.link.write(refusal),
+        }
+    }
+
+    /// The content of a message begins: with our trace field, unless it is a
+    /// copy.
+    ///
+    /// # Errors
+    /// The reply when there is no memory for it.
+    pub(super) fn begin_content(&self, queue: &mut Queue) -> Result<Content, &'static str> {
+        let transaction = self.transaction.as_ref();
+        let declared = transaction.map_or(0, |t| t.declared);
+        let expected = usize::try_from(declared).unwrap_or(0).min(1 << 20);
         let sequence = queue.sequence();
         let mut body = Vec::with_capacity((expected + 512).max(2048));
-        if transaction.offer.is_none() {
+        if transaction.is_none_or(|t| t.offer.is_none()) {
             self.trace(sequence, &mut body, queue);
         }
-        let booked = body.len();
-        if !queue.reserve(booked) {
-            return self.link.write("452 4.3.1 Out of memory for messages\r\n");
-        }
-        self.mode = Mode::Data(Data {
-            scanner: DataScanner::new(),
-            traced: body.len(),
-            body,
-            sequence,
-            booked,
-            refusal: None,
-        });
-        self.link.write("354 Go on, end with a dot\r\n");
+        Content::begin(sequence, body, queue)
     }
 
     /// Our trace field (RFC 5321 4.4).
@@ -542,64 +568,51 @@ impl Server {
 
     /// Takes content; says how much of `data` was used.
     fn content(&mut self, data: &[u8], queue: &mut Queue) -> usize {
-        let Mode::Data(state) = &mut self.mode else {
+        let Mode::Data(scanner, content) = &mut self.mode else {
             return 0;
         };
-        let (used, ended) = state.scanner.push(data, &mut state.body);
-        let limit = usize::try_from(queue.config.max_message_bytes).unwrap_or(usize::MAX);
-        if state.refusal.is_none() {
-            let grown = state.body.len() - state.booked;
-            if state.body.len() - state.traced > limit {
-                state.refusal = Some("552 5.3.4 Message too big\r\n");
-            } else if !queue.reserve(grown) {
-                state.refusal = Some("452 4.3.1 Out of memory for messages\r\n");
-            } else {
-                state.booked += grown;
+        let (used, ended) = scanner.push(data, &mut content.body);
+        content.grown(queue);
+        if ended
+            && let Mode::Data(scanner, mut content) =
+                std::mem::replace(&mut self.mode, Mode::Blocked)
+        {
+            if scanner.bare() {
+                content.refuse(BARE, queue);
             }
-        }
-        if state.refusal.is_some() {
-            queue.free(std::mem::take(&mut state.booked));
-            state.body.clear();
-            state.traced = 0;
-        }
-        if ended {
-            self.end_of_data(queue);
+            self.end_of_content(content, queue);
         }
         used
     }
 
-    fn end_of_data(&mut self, queue: &mut Queue) {
-        let Mode::Data(data) = std::mem::replace(&mut self.mode, Mode::Blocked) else {
-            return;
-        };
+    /// All content is here: the message is taken or refused.
+    pub(super) fn end_of_content(&mut self, mut content: Content, queue: &mut Queue) {
+        self.mode = Mode::Blocked;
         let transaction = self.transaction.take().unwrap_or_default();
-        let content = &data.body[data.traced..];
-        let refusal = if data.refusal.is_some() {
-            data.refusal
-        } else if data.scanner.bare() {
-            Some("554 5.6.0 The message contains a bare CR or LF\r\n")
-        } else if transaction.offer.is_none() && header::hops(content) >= MAX_HOPS {
-            Some("554 5.4.6 Too many hops\r\n")
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            queue.free(data.booked);
+        let hops = transaction.offer.is_none() && header::hops(content.received()) >= MAX_HOPS;
+        if hops {
+            content.refuse("554 5.4.6 Too many hops\r\n", queue);
+        }
+        if let Some(refusal) = content.refusal {
             queue.counters.refused += 1;
             self.mode = Mode::Command;
             self.error(refusal);
-            if self.leaving {
-                self.leave(queue);
-            }
-            return;
+            return self.ended(queue);
         }
         let mut envelope = transaction.envelope;
-        if !content.is_ascii() {
+        if !content.received().is_ascii() {
             envelope.flags |= EIGHT_BIT;
         }
         match transaction.offer {
-            Some(offer) => queue.hold(self.link.conn, offer, envelope, data.body),
-            None => queue.submit(self.link.conn, data.sequence, envelope, data.body),
+            Some(offer) => queue.hold(self.link.conn, offer, envelope, content.body),
+            None => queue.submit(self.link.conn, content.sequence, envelope, content.body),
+        }
+    }
+
+    /// Content, or a part of it, was answered: a session that is to end ends.
+    pub(super) fn ended(&mut self, queue: &mut Queue) {
+        if self.leaving {
+            self.leave(queue);
         }
     }
 

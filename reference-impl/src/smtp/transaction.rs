@@ -5,10 +5,11 @@ use bytes::{BufMut as _, BytesMut};
 use super::client::{Client, State};
 use super::data;
 use super::link::Close;
+use super::parameters::notify_text;
 use super::reply::Reply;
 use crate::mark::Mark;
-use crate::queue::{Attempt, Outcome, Queue};
-use crate::record::{EIGHT_BIT, UTF8};
+use crate::queue::{Attempt, Message, Outcome, Queue, header};
+use crate::record::{EIGHT_BIT, Envelope, RET_FULL, RET_HDRS, UTF8};
 
 /// What a reply is to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub(super) struct Transaction {
     /// An error that stands for the whole transaction.
     error: Option<(Box<str>, bool)>,
     mail_ok: bool,
+    /// `error` is a reply of the server.
+    replied: bool,
     /// The content is out; its reply is due.
     pub(super) sent: bool,
 }
@@ -55,8 +58,6 @@ impl Client {
             .filter(|at| message.waits(**at))
             .map(|at| (*at, None))
             .collect();
-        let flags = message.envelope.flags;
-        let size = (message.trace.len() + message.body.len()) as u64;
         let mut transaction = Transaction {
             job: Job::Deliver { sequence, leg },
             recipients,
@@ -64,27 +65,47 @@ impl Client {
             answered: 0,
             error: None,
             mail_ok: false,
+            replied: false,
             sent: false,
         };
-        let impossible = if flags & EIGHT_BIT != 0 && !self.offers.eight_bit {
-            Some("554 5.6.3 The next hop takes no 8-bit content")
-        } else if flags & UTF8 != 0 && !self.offers.utf8 {
-            Some("553 5.6.7 The next hop takes no SMTPUTF8")
-        } else if self
-            .offers
-            .size
-            .flatten()
-            .is_some_and(|limit| limit > 0 && size > limit)
-        {
-            Some("552 5.3.4 The next hop takes no message of this size")
-        } else {
-            None
-        };
+        let impossible = self.impossible(message, &transaction.recipients);
         if let Some(why) = impossible {
             transaction.error = Some((why.into(), true));
             return self.report(transaction, why, false, queue);
         }
         self.begin(transaction, queue);
+    }
+
+    /// Why the server here can never take a message, if so.
+    ///
+    /// Content is never converted: that would break signatures over it, and
+    /// what a relay may change is its trace field alone (RFC 5321 6.4). What
+    /// was only declared to be 8-bit or UTF-8, and is not, goes as it is.
+    fn impossible(
+        &self,
+        message: &Message,
+        recipients: &[(u32, Option<Outcome>)],
+    ) -> Option<&'static str> {
+        let envelope = &message.envelope;
+        let header = || &message.body[..header::length(&message.body)];
+        if envelope.flags & UTF8 != 0 && !self.offers.utf8 {
+            let address = |at: u32| envelope.recipients[at as usize].is_ascii();
+            let plain = envelope.sender.is_ascii()
+                && recipients.iter().all(|(at, _)| address(*at))
+                && header().is_ascii();
+            if !plain {
+                return Some("553 5.6.7 The next hop takes no SMTPUTF8");
+            }
+        }
+        if envelope.flags & EIGHT_BIT != 0 && !self.offers.eight_bit && !message.body.is_ascii() {
+            return Some("554 5.6.3 The next hop takes no 8-bit content");
+        }
+        let size = (message.trace.len() + message.body.len()) as u64;
+        let limit = self.offers.size.flatten().filter(|limit| *limit > 0);
+        if limit.is_some_and(|limit| size > limit) {
+            return Some("552 5.3.4 The next hop takes no message of this size");
+        }
+        None
     }
 
     pub(super) fn copy(&mut self, attempt: Attempt, queue: &mut Queue) {
@@ -102,6 +123,7 @@ impl Client {
             answered: 0,
             error: None,
             mail_ok: false,
+            replied: false,
             sent: false,
         };
         self.begin(transaction, queue);
@@ -151,13 +173,20 @@ impl Client {
                 if envelope.flags & UTF8 != 0 && self.offers.utf8 {
                     out.extend_from_slice(b" SMTPUTF8");
                 }
+                if self.offers.dsn {
+                    mail_dsn(envelope, out);
+                }
                 out.extend_from_slice(b"\r\n");
             }
             Step::Rcpt(at) => {
                 let index = transaction.recipients[at].0 as usize;
                 out.extend_from_slice(b"RCPT TO:<");
                 out.extend_from_slice(envelope.recipients[index].as_bytes());
-                out.extend_from_slice(b">\r\n");
+                out.put_u8(b'>');
+                if self.offers.dsn {
+                    rcpt_dsn(envelope, index as u32, out);
+                }
+                out.extend_from_slice(b"\r\n");
             }
             Step::Data => out.extend_from_slice(b"DATA\r\n"),
         }
@@ -176,6 +205,7 @@ impl Client {
             return;
         };
         transaction.answered += 1;
+        transaction.replied = true;
         let error = || (Box::from(reply.summary()), reply.permanent());
         match step {
             Step::Request if !reply.positive() => transaction.error = Some(error()),
@@ -267,12 +297,17 @@ impl Client {
 
     /// The reply to the content.
     fn finish(&mut self, mut transaction: Transaction, reply: &Reply<'_>, queue: &mut Queue) {
+        transaction.replied = true;
+        let delivered = match transaction.job {
+            Job::Deliver { .. } if !self.offers.dsn => Outcome::Relayed,
+            _ => Outcome::Delivered,
+        };
         if transaction.sent {
             for (_, outcome) in &mut transaction.recipients {
                 if outcome.is_none() {
                     let why = || Box::from(reply.summary());
                     *outcome = Some(match reply.code {
-                        200..300 => Outcome::Delivered,
+                        200..300 => delivered.clone(),
                         500.. => Outcome::Failed(why()),
                         _ => Outcome::Deferred(why()),
                     });
@@ -313,6 +348,7 @@ impl Client {
                 if maybe {
                     queue.mark(Mark::ReplyLost);
                 }
+                let replied = transaction.replied && !maybe;
                 let outcomes = transaction
                     .recipients
                     .into_iter()
@@ -327,7 +363,7 @@ impl Client {
                         (at, outcome.unwrap_or_else(rest))
                     })
                     .collect();
-                queue.attempted(sequence, leg, &self.name, outcomes);
+                queue.attempted(sequence, leg, &self.name, replied, outcomes);
             }
         }
     }
@@ -362,6 +398,32 @@ impl Transaction {
     /// Whether a recipient is not refused yet.
     fn any_accepted(&self) -> bool {
         self.recipients.iter().any(|(_, outcome)| outcome.is_none())
+    }
+}
+
+/// What the sender asked about DSNs, as it came (RFC 3461 5.2.1).
+fn mail_dsn(envelope: &Envelope, out: &mut BytesMut) {
+    if envelope.flags & RET_FULL != 0 {
+        out.extend_from_slice(b" RET=FULL");
+    } else if envelope.flags & RET_HDRS != 0 {
+        out.extend_from_slice(b" RET=HDRS");
+    }
+    if !envelope.envid().is_empty() {
+        out.extend_from_slice(b" ENVID=");
+        out.extend_from_slice(envelope.envid().as_bytes());
+    }
+}
+
+/// The same about one recipient.
+fn rcpt_dsn(envelope: &Envelope, at: u32, out: &mut BytesMut) {
+    let (notify, orcpt) = (envelope.notify(at), envelope.orcpt(at));
+    if notify != 0 {
+        out.extend_from_slice(b" NOTIFY=");
+        out.extend_from_slice(notify_text(notify).as_bytes());
+    }
+    if !orcpt.is_empty() {
+        out.extend_from_slice(b" ORCPT=");
+        out.extend_from_slice(orcpt.as_bytes());
     }
 }
 

@@ -291,6 +291,14 @@ impl World {
         self.nodes[n].node = None;
         self.nodes[n].ops.clear();
         self.nodes[n].life += 1;
+        // What is on its way to it dies with its connections; the next life
+        // gives new ones the same names.
+        self.events.retain(|_, event| match event {
+            Event::Bytes { to, .. } | Event::Closed { to, .. } | Event::Dialled { to, .. } => {
+                to.0 != Party::Node(n)
+            }
+            _ => true,
+        });
         let ends: Vec<End> = self
             .wires
             .keys()
@@ -687,6 +695,58 @@ impl World {
             w.answer(client).is_some()
         });
         self.answer(client).expect("it is there")
+    }
+
+    /// Sends text as a client; the replies that come within a second.
+    pub(crate) fn ask(&mut self, client: usize, text: &str) -> Vec<String> {
+        let before = self.clients[client].replies().len();
+        self.send(client, text);
+        self.run(Duration::from_secs(1));
+        self.clients[client].replies().split_off(before)
+    }
+
+    /// The codes of these replies.
+    pub(crate) fn codes(&mut self, client: usize, text: &str) -> Vec<u16> {
+        let replies = self.ask(client, text);
+        let code = |reply: &String| reply[..3].parse().expect("a reply begins with its code");
+        replies.iter().map(code).collect()
+    }
+
+    /// A client that has been greeted and has said EHLO.
+    pub(crate) fn greeted(&mut self, n: usize) -> usize {
+        let client = self.client(n);
+        assert_eq!(self.codes(client, "EHLO client.example\r\n"), [220, 250]);
+        client
+    }
+
+    /// Sends a message by the parameters of MAIL and those of each RCPT; all
+    /// of it must be taken.
+    pub(crate) fn submit(&mut self, n: usize, id: &str, mail: &str, rcpts: &[(&str, &str)]) {
+        let client = self.greeted(n);
+        let sender = if mail == "null" {
+            ""
+        } else {
+            "s@client.example"
+        };
+        let params = if mail == "null" { "" } else { mail };
+        let mut text = format!("MAIL FROM:<{sender}>{params}\r\n");
+        for (address, params) in rcpts {
+            text += &format!("RCPT TO:<{address}>{params}\r\n");
+        }
+        let codes = self.codes(client, &format!("{text}DATA\r\n"));
+        let mut expected = vec![250; rcpts.len() + 1];
+        expected.push(354);
+        assert_eq!(codes, expected);
+        assert_eq!(self.codes(client, &content(id)), [250]);
+        self.send(client, "QUIT\r\n");
+    }
+
+    /// The DSNs that sink 0 took.
+    pub(crate) fn dsns(&self) -> Vec<&str> {
+        let null = self.sinks[0].taken.iter().filter(|t| t.sender.is_empty());
+        null.map(|t| t.content.as_str())
+            .filter(|content| content.contains("multipart/report"))
+            .collect()
     }
 
     /// How often nodes reached a rare condition.

@@ -225,7 +225,7 @@ impl Held {
             .filter(|(_, at)| !self.settled.contains(at));
         let owed: Vec<&String> = owed.map(|(address, _)| address).collect();
         if let Some(About { msg, rcpts }) = &self.about {
-            if !owed.is_empty() {
+            if !owed.is_empty() && !rcpts.is_empty() {
                 rows.push(Row {
                     msg: Some(*msg),
                     rcpts: rcpts.clone(),
@@ -300,7 +300,17 @@ impl About {
             let (of, rcpt) = workload::read_address(address.trim_ascii())?;
             (of == msg).then_some(rcpt)
         });
-        let rcpts: BTreeSet<Rcpt> = named.collect();
+        // A report of a delay stands for nobody: what it is about is queued
+        // itself, or lost.
+        let delayed = content.split(|b| *b == b'\n').any(|line| {
+            let line = line.trim_ascii_end();
+            line.eq_ignore_ascii_case(b"Action: delayed")
+        });
+        let rcpts: BTreeSet<Rcpt> = if delayed {
+            BTreeSet::new()
+        } else {
+            named.collect()
+        };
         Some(Self {
             msg,
             rcpts: rcpts.into_iter().collect(),

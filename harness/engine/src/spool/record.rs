@@ -80,7 +80,7 @@ impl Entry {
                 r.u64()?;
                 let recipients = r.envelope()?;
                 r.text()?;
-                let about = r.option(|r| Ok((r.u64()?, r.list(Fields::u32)?)))?;
+                let about = r.about()?;
                 Self::Message {
                     sequence,
                     recipients,
@@ -239,22 +239,48 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Recipients that are settled, delivered (1) or failed (2).
+    /// Recipients that are settled, delivered (1) or failed (2). One whose
+    /// delay was reported (3) still waits.
     fn settled(&mut self) -> Result<Vec<u32>, &'static str> {
-        self.list(|r| {
+        let all = self.list(|r| {
             let index = r.u32()?;
             match r.u8()? {
-                1 | 2 => Ok(index),
-                _ => Err("an outcome of 1 or 2 was expected"),
+                1 | 2 => Ok(Some(index)),
+                3 => Ok(None),
+                _ => Err("an outcome from 1 to 3 was expected"),
             }
-        })
+        })?;
+        Ok(all.into_iter().flatten().collect())
     }
 
-    /// The recipients of an envelope; flags and sender do not matter here.
+    /// What a DSN stands for: recipients that failed (1) or were delivered
+    /// (2). One about a delay (3) stands for nobody.
+    fn about(&mut self) -> Result<Option<(Sequence, Vec<u32>)>, &'static str> {
+        let kind = self.u8()?;
+        if kind == 0 {
+            return Ok(None);
+        }
+        let about = (self.u64()?, self.list(Self::u32)?);
+        match kind {
+            1 | 2 => Ok(Some(about)),
+            3 => Ok(None),
+            _ => Err("a kind of DSN from 1 to 3 was expected"),
+        }
+    }
+
+    /// The recipients of an envelope; what else it says does not matter here.
     fn envelope(&mut self) -> Result<Vec<String>, &'static str> {
-        self.u8()?;
+        let flags = self.u8()?;
         self.text()?;
-        self.list(Self::text)
+        let recipients = self.list(Self::text)?;
+        if flags & 16 != 0 {
+            self.text()?;
+            self.list(|r| {
+                r.u8()?;
+                r.text()
+            })?;
+        }
+        Ok(recipients)
     }
 
     fn copy_name(&mut self) -> Result<CopyName, &'static str> {
@@ -291,6 +317,47 @@ mod tests {
             settles: Some((7, 2)),
         };
         assert_eq!(Entry::read(11, &mailbox(1)), Ok(due));
+    }
+
+    /// A MESSAGE record of a DSN of this kind, with what was asked about DSNs.
+    fn report(kind: u8) -> Vec<u8> {
+        let text = |text: &str| {
+            let length = u16::try_from(text.len()).unwrap().to_le_bytes();
+            [&length[..], text.as_bytes()].concat()
+        };
+        let one = 1_u32.to_le_bytes();
+        [
+            &[1][..],
+            &[7, 0, 0, 0, 0, 0, 0, 0],
+            &[0; 8],
+            &[16],
+            &text(""),
+            &one,
+            &text("m1r0@mail.test"),
+            &text("id"),
+            &one,
+            &[8],
+            &text("rfc822;a@b"),
+            &text("n2"),
+            &[kind],
+            &9_u64.to_le_bytes(),
+            &one,
+            &3_u32.to_le_bytes(),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn a_dsn_about_a_delay_stands_for_nobody() {
+        for (kind, about) in [(1, Some((9, vec![3]))), (2, Some((9, vec![3]))), (3, None)] {
+            let due = Entry::Message {
+                sequence: 7,
+                recipients: vec!["m1r0@mail.test".to_owned()],
+                about,
+            };
+            assert_eq!(Entry::read(2, &report(kind)), Ok(due));
+        }
+        assert!(Entry::read(2, &report(4)).is_err());
     }
 
     #[test]
