@@ -26,3 +26,4 @@ pub mod view;
 pub use config::{Config, Preference};
 pub use io::{ConnId, DialError, Input, Now, Output};
 pub use node::{Boot, BootError, Node};
+pub use smtp::{HANDSHAKE_VERBS, PRIVATE_VERBS};

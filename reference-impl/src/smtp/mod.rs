@@ -16,4 +16,5 @@ mod transaction;
 
 pub(crate) use client::Client;
 pub(crate) use link::{Close, Link};
+pub use private::{HANDSHAKE_VERBS, PRIVATE_VERBS};
 pub(crate) use server::Server;

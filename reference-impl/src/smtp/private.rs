@@ -16,22 +16,28 @@ use crate::queue::{Offer, PeerId, Queue, Waiter};
 use crate::record::CopyKey;
 use crate::store::{DatabaseId, Seq};
 
+/// Every private verb, in upper case: what PROTOCOL.md's grammar has, what is
+/// refused to strangers. One that is not here is unknown to the server.
+pub const PRIVATE_VERBS: &[&str] = &[
+    "XPEER",
+    "XPROVE",
+    "XSHADOWREQUEST",
+    "XQDISCARD",
+    "XQCONFIRM",
+    "XQSTATUS",
+    "XSHADOWABORT",
+];
+
+/// The verbs of the handshake: the only ones that need no authentication.
+pub const HANDSHAKE_VERBS: &[&str] = &["XPEER", "XPROVE"];
+
 /// Most sequences in one line of a question or withdrawal.
 const MAX_SEQUENCES: usize = 100;
 
 impl Server {
     pub(super) fn private(&mut self, verb: &str, rest: &str, queue: &mut Queue) {
         let verb = verb.to_ascii_uppercase();
-        let known = matches!(
-            verb.as_str(),
-            "XPEER"
-                | "XPROVE"
-                | "XSHADOWREQUEST"
-                | "XQDISCARD"
-                | "XQCONFIRM"
-                | "XQSTATUS"
-                | "XSHADOWABORT"
-        );
+        let known = PRIVATE_VERBS.contains(&verb.as_str());
         if !known || queue.key.is_none() {
             return self.error("500 5.5.1 Unknown command\r\n");
         }
