@@ -70,7 +70,75 @@ pub enum EventKind {
     Drain,
 }
 
+/// How much an event matters to who runs the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Everything is as it should be.
+    Info,
+    /// Mail is safe, but something does not work as it should.
+    Warning,
+    /// Somebody has to look.
+    Error,
+}
+
+/// What produced an event: the documented sources of message tracking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Source {
+    /// A session with a client or a next hop.
+    Smtp,
+    /// Shadow redundancy.
+    Redundancy,
+    /// The start.
+    BootLoader,
+    /// The mailbox store.
+    StoreDriver,
+    /// Delivery status notifications.
+    Dsn,
+    /// Who runs the node.
+    Admin,
+}
+
 impl EventKind {
+    /// How much it matters.
+    #[must_use]
+    pub fn level(self) -> Level {
+        match self {
+            Self::HaRedirectFail
+            | Self::Defer
+            | Self::Fail
+            | Self::HeartbeatFail
+            | Self::DatabaseChanged
+            | Self::Resubmit
+            | Self::PeerRefused => Level::Warning,
+            Self::StoreDamage => Level::Error,
+            _ => Level::Info,
+        }
+    }
+
+    /// What produced it.
+    #[must_use]
+    pub fn source(self) -> Source {
+        match self {
+            Self::HaReceive
+            | Self::HaRedirect
+            | Self::HaRedirectFail
+            | Self::HaDiscard
+            | Self::Resubmit
+            | Self::Withdraw
+            | Self::HeartbeatFail
+            | Self::Heartbeat
+            | Self::DatabaseChanged
+            | Self::PeerRefused => Source::Redundancy,
+            Self::Load | Self::StoreDamage | Self::Start => Source::BootLoader,
+            Self::DuplicateDeliver => Source::StoreDriver,
+            Self::Dsn => Source::Dsn,
+            Self::Drain => Source::Admin,
+            _ => Source::Smtp,
+        }
+    }
+
     /// The documented event number, where there is one.
     #[must_use]
     pub fn number(self) -> Option<u32> {

@@ -100,6 +100,8 @@ pub struct Node {
     sessions: BTreeMap<ConnId, Session>,
     /// Sessions of clients among them.
     clients: usize,
+    /// The same by where they come from.
+    sources: BTreeMap<IpAddr, u32>,
     /// Sessions touched by the present input, in order.
     dirty: Vec<ConnId>,
     /// What [`Output::WakeAt`] said last.
@@ -116,6 +118,7 @@ impl Node {
             queue: Queue::recover(boot, disk)?,
             sessions: BTreeMap::new(),
             clients: 0,
+            sources: BTreeMap::new(),
             dirty: Vec::new(),
             wake_at: u64::MAX,
         };
@@ -213,11 +216,16 @@ impl Node {
 
     fn accepted(&mut self, conn: ConnId, peer: IpAddr) {
         let mut server = Server::new(conn, peer, &self.queue);
+        let config = &self.queue.config;
+        let from_there = self.sources.entry(server.source).or_default();
         if self.queue.draining {
             server.turn_away(&self.queue, "is shutting down");
-        } else if self.clients >= self.queue.config.max_connections as usize {
+        } else if self.clients >= config.max_connections as usize {
             server.turn_away(&self.queue, "has too many connections");
+        } else if *from_there >= config.max_connections_per_source {
+            server.turn_away(&self.queue, "has too many connections from there");
         }
+        *from_there += 1;
         self.clients += 1;
         self.sessions
             .insert(conn, Session::Server(Box::new(server)));
@@ -356,8 +364,16 @@ impl Node {
                 Close::Abort => out.push(Output::Abort { conn }),
                 Close::Gone => {}
             }
-            if let Some(Session::Server(_)) = self.sessions.remove(&conn) {
+            if let Some(Session::Server(mut server)) = self.sessions.remove(&conn) {
                 self.clients -= 1;
+                // However it ended, nothing of it stays booked.
+                server.gone(&mut self.queue);
+                if let Some(count) = self.sources.get_mut(&server.source) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.sources.remove(&server.source);
+                    }
+                }
             }
         }
         // Its storage is kept.

@@ -51,7 +51,7 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Run one reference node in the foreground
     Node(NodeArgs),
-    /// Show the queues of a running reference node as JSON
+    /// Show the queues of a running reference node
     Queue(QueueArgs),
     /// Remove what a killed run may have left behind
     Gc(GcArgs),
@@ -374,6 +374,9 @@ pub(crate) struct NodeArgs {
     /// The node's configuration file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Only check the configuration: nothing is opened, nothing runs
+    #[arg(long)]
+    pub(crate) check_config: bool,
 }
 
 /// Arguments of `queue`.
@@ -382,6 +385,21 @@ pub(crate) struct QueueArgs {
     /// Path of the node's admin socket: `admin` in its configuration
     #[arg(value_name = "ADDR")]
     pub(crate) addr: String,
+    /// Also every message and every shadow message
+    #[arg(long)]
+    pub(crate) messages: bool,
+    /// Instead: its last events, one JSON object a line, the oldest first
+    #[arg(long, conflicts_with_all = ["messages", "metrics", "database_id"])]
+    pub(crate) events: bool,
+    /// Instead: counters and gauges as Prometheus text
+    #[arg(long, conflicts_with_all = ["messages", "database_id"])]
+    pub(crate) metrics: bool,
+    /// Instead: the identity of its queue database
+    #[arg(long, conflicts_with = "messages")]
+    pub(crate) database_id: bool,
+    /// How queues are written
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
 }
 
 /// Arguments of `gc`.

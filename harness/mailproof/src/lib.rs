@@ -130,7 +130,7 @@ fn command(extra: Extra) -> Exit {
         Command::Plan(args) => plan::plan(&context, &args),
         Command::Explain(args) => explain::explain(&context, &args),
         Command::Bench(args) => bench::bench(&context, &args),
-        Command::Node(args) => node::node(&args),
+        Command::Node(args) => node::node(&context, &args),
         Command::Queue(args) => queue::queue(&context, &args),
     }
 }

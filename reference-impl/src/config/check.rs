@@ -20,6 +20,12 @@ impl Config {
 
     fn check_names(&self) -> Result<(), ConfigError> {
         host_name("name", &self.name)?;
+        if self.metrics_listen.is_some_and(|at| !at.ip().is_loopback()) {
+            return Err(ConfigError::bare(
+                "metrics-listen",
+                "expected a loopback address: nobody is asked who he is there",
+            ));
+        }
         for (at, domain) in self.local_domains.iter().enumerate() {
             host_name(&format!("local-domains[{at}]"), domain)?;
         }

@@ -79,6 +79,11 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Path of the admin socket (Unix); none when absent.
     pub admin: Option<PathBuf>,
+    /// Where Prometheus text is served over HTTP; a loopback address, none
+    /// when absent.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Events below this level are not written out; default `info`.
+    pub log_level: crate::event::Level,
     /// Role; default `transport`.
     pub role: Role,
     /// The site it stands in; default `default`.
@@ -161,6 +166,12 @@ pub struct Config {
     /// Client connections at one time; 1 to 65 536, default 5 000; `421`
     /// beyond.
     pub max_connections: u32,
+    /// Of these, from one address (an IPv6 network of 64 bits); 1 to 65 536,
+    /// default 500; `421` beyond.
+    pub max_connections_per_source: u32,
+    /// Largest header of a message in bytes; 16 KiB to 200 MiB, default
+    /// 256 KiB; `552` beyond.
+    pub max_header_bytes: u64,
     /// Recipients of one transaction; 100 to 50 000, default 1 000; `452`
     /// beyond.
     pub max_recipients: u32,
@@ -194,6 +205,8 @@ impl Config {
             store,
             segment_bytes: 16 << 20,
             admin: None,
+            metrics_listen: None,
+            log_level: crate::event::Level::Info,
             role: Role::Transport,
             site: sites::default_site(),
             boundary: None,
@@ -224,6 +237,8 @@ impl Config {
             max_message_bytes: 36 << 20,
             body_budget_bytes: 512 << 20,
             max_connections: 5_000,
+            max_connections_per_source: 500,
+            max_header_bytes: 256 << 10,
             max_recipients: 1_000,
             max_connections_per_host: 20,
             max_connections_per_peer: 64,

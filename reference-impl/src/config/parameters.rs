@@ -75,6 +75,18 @@ const NODE: Group = Group {
             source: OURS,
         },
         Parameter {
+            key: "metrics-listen",
+            takes: Words("loopback address and port", "none"),
+            meaning: "Where Prometheus text is served over HTTP, at `/metrics`.",
+            source: OURS,
+        },
+        Parameter {
+            key: "log-level",
+            takes: Words("`info`, `warning`, `error`", "`info`"),
+            meaning: "Events below it are not written to the log.",
+            source: OURS,
+        },
+        Parameter {
             key: "role",
             takes: Words("`transport`, `mailbox`", "`transport`"),
             meaning: "Whether mail of local domains ends here.",
@@ -318,6 +330,12 @@ const SESSIONS: Group = Group {
             source: RECEIVE,
         },
         Parameter {
+            key: "max-connections-per-source",
+            takes: Count(1, 65_536, |c| c.max_connections_per_source.into()),
+            meaning: "Of these, from one address (IPv6: one network of 64 bits); `421` beyond.",
+            source: "Set-ReceiveConnector has such a limit; the figure is ours",
+        },
+        Parameter {
             key: "max-recipients",
             takes: Count(100, 50_000, |c| c.max_recipients.into()),
             meaning: "Recipients of one transaction; `452` beyond.",
@@ -328,6 +346,12 @@ const SESSIONS: Group = Group {
             takes: Bytes(64 * KIB, 200 * MIB, |c| c.max_message_bytes),
             meaning: "Largest message; `552` beyond.",
             source: "RFC 5321 4.5.3.1.7",
+        },
+        Parameter {
+            key: "max-header-bytes",
+            takes: Bytes(16 * KIB, 200 * MIB, |c| c.max_header_bytes),
+            meaning: "Largest header of a message; `552` beyond.",
+            source: "Set-ReceiveConnector has such a limit; the figure is ours",
         },
         Parameter {
             key: "body-budget-bytes",

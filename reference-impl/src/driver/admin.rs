@@ -1,13 +1,13 @@
 //! The admin socket: a Unix socket that answers one question a connection.
 //!
-//! The question is one line (`queues`, `database-id`, `metrics`); the answer
-//! is everything up to the end of the stream: JSON, or Prometheus text for
-//! `metrics`. Who may connect is decided by the socket's permissions (its
-//! owner only).
+//! The question is one line (`queues`, `database-id`, `events`, `metrics`); the
+//! answer is everything up to the end of the stream: JSON, for `events` one
+//! object a line, or Prometheus text for `metrics`. The socket is its owner's
+//! alone: by its permissions, and because every other user is turned away who
+//! may have connected before those were set.
 
-use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::host::{self, Shared};
+use super::metrics;
 use crate::node::Node;
 
 /// How long either side waits for the other.
@@ -33,6 +34,8 @@ pub enum Question {
     Queues,
     /// The identity of the queue database: JSON.
     DatabaseId,
+    /// The last events, one JSON object a line, the oldest first.
+    Events,
     /// Counters and gauges: Prometheus text.
     Metrics,
 }
@@ -44,12 +47,13 @@ impl Question {
         match self {
             Self::Queues => "queues",
             Self::DatabaseId => "database-id",
+            Self::Events => "events",
             Self::Metrics => "metrics",
         }
     }
 
     fn read(line: &str) -> Option<Self> {
-        [Self::Queues, Self::DatabaseId, Self::Metrics]
+        [Self::Queues, Self::DatabaseId, Self::Events, Self::Metrics]
             .into_iter()
             .find(|q| q.word() == line)
     }
@@ -76,8 +80,15 @@ pub(super) fn serve(path: &Path, host: Shared) -> io::Result<Admin> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let owner = std::fs::metadata(path)?.uid();
     let task = tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            let known = stream
+                .peer_cred()
+                .is_ok_and(|who| [0, owner].contains(&who.uid()));
+            if !known {
+                continue;
+            }
             tokio::spawn(timeout(PATIENCE, ask(stream, Shared::clone(&host))));
         }
     });
@@ -98,8 +109,9 @@ async fn ask(stream: UnixStream, host: Shared) {
         return;
     }
     let text = match Question::read(line.trim_end()) {
+        Some(Question::Events) => host::lock(&host).recent_events(),
         Some(question) => answer(host::lock(&host).node(), question),
-        None => "{\"error\":\"ask for queues, database-id or metrics\"}\n".to_owned(),
+        None => "{\"error\":\"ask for queues, database-id, events or metrics\"}\n".to_owned(),
     };
     let _ = write.write_all(text.as_bytes()).await;
     let _ = write.shutdown().await;
@@ -116,26 +128,9 @@ pub(super) fn answer(node: &Node, question: Question) -> String {
     match question {
         Question::Queues => json(serde_json::to_string(&node.queues())),
         Question::DatabaseId => format!("{{\"database-id\":\"{}\"}}\n", node.database_id()),
-        Question::Metrics => metrics(node),
+        Question::Metrics => metrics::text(&node.queues()),
+        Question::Events => String::new(),
     }
-}
-
-fn metrics(node: &Node) -> String {
-    let view = node.queues();
-    let mut text = String::new();
-    for (name, value) in view.counters.rows() {
-        let _ = writeln!(text, "# TYPE mailproof_node_{name}_total counter");
-        let _ = writeln!(text, "mailproof_node_{name}_total {value}");
-    }
-    for (name, value) in [
-        ("messages", view.messages.len() as u64),
-        ("shadows", view.shadows.len() as u64),
-        ("body_bytes", view.body_bytes),
-    ] {
-        let _ = writeln!(text, "# TYPE mailproof_node_{name} gauge");
-        let _ = writeln!(text, "mailproof_node_{name} {value}");
-    }
-    text
 }
 
 /// Asks a running node at its admin socket.

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::ready;
 use std::time::Duration;
@@ -32,6 +33,10 @@ const BACKLOG: usize = 256 * 1024;
 /// reply is not destroyed by a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long what is written may wait for a peer that does not take it, once the
+/// connection is over: who never reads cannot hold a descriptor for good.
+const FLUSH: Duration = Duration::from_secs(30);
+
 /// Longest time that a dial may take; the node gives most of them up earlier.
 const DIAL: Duration = Duration::from_secs(30);
 
@@ -55,8 +60,25 @@ fn lock(backlog: &SharedBacklog) -> std::sync::MutexGuard<'_, Backlog> {
     backlog.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// One socket, for as long as any task holds it.
+struct Socket(Arc<AtomicUsize>);
+
+impl Socket {
+    fn new(count: &Arc<AtomicUsize>) -> Arc<Self> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// A connection, as the host holds it.
 pub(super) struct Connection {
+    socket: Arc<Socket>,
     write: Arc<OwnedWriteHalf>,
     backlog: SharedBacklog,
     reader: AbortHandle,
@@ -82,7 +104,11 @@ impl Connection {
         backlog.waiting.push_back(bytes);
         if !std::mem::replace(&mut backlog.writing, true) {
             let (write, backlog) = (Arc::clone(&self.write), Arc::clone(&self.backlog));
-            self.writer = Some(tokio::spawn(writer(write, backlog)));
+            let socket = Arc::clone(&self.socket);
+            self.writer = Some(tokio::spawn(async move {
+                writer(write, backlog).await;
+                drop(socket);
+            }));
         }
     }
 
@@ -90,11 +116,16 @@ impl Connection {
     /// there is one.
     pub(super) fn finish(self) -> Option<JoinHandle<()>> {
         let reader = self.reader;
+        let writer = self.writer.as_ref().map(JoinHandle::abort_handle);
         tokio::spawn(async move {
             // Until the other side has closed too, its bytes are taken and
             // thrown away.
             tokio::time::sleep(LINGER).await;
             reader.abort();
+            if let Some(writer) = writer {
+                tokio::time::sleep(FLUSH).await;
+                writer.abort();
+            }
         });
         let mut backlog = lock(&self.backlog);
         backlog.ending = true;
@@ -161,8 +192,14 @@ pub(super) async fn accept(listener: TcpListener, host: Shared) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let mut this = host::lock(&host);
+                // The store, dials and the admin socket need descriptors too:
+                // who comes when they are scarce is not even greeted.
+                if this.sockets.load(Ordering::Relaxed) >= this.most_sockets {
+                    continue;
+                }
                 let conn = this.number();
-                let connection = start(&host, conn, stream, Arc::clone(&buffer));
+                let socket = Socket::new(&this.sockets);
+                let connection = start(&host, conn, stream, Arc::clone(&buffer), socket);
                 this.conns.insert(conn, connection);
                 let peer = peer.ip();
                 this.handle(&host, Input::Accepted { conn, peer });
@@ -183,7 +220,8 @@ pub(super) async fn dial(host: Shared, conn: ConnId, source: Option<IpAddr>, to:
     }
     let result = result.map(|stream| {
         let buffer = Arc::new(Mutex::new(vec![0; CHUNK / 4]));
-        let connection = start(&host, conn, stream, buffer);
+        let socket = Socket::new(&this.sockets);
+        let connection = start(&host, conn, stream, buffer, socket);
         this.conns.insert(conn, connection);
     });
     this.handle(&host, Input::Dialled { conn, result });
@@ -214,19 +252,25 @@ async fn connect(source: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream, Di
 
 type Buffer = Arc<Mutex<Vec<u8>>>;
 
-fn start(host: &Shared, conn: ConnId, stream: TcpStream, buffer: Buffer) -> Connection {
+fn start(
+    host: &Shared,
+    conn: ConnId,
+    stream: TcpStream,
+    buffer: Buffer,
+    socket: Arc<Socket>,
+) -> Connection {
     // Replies are small and awaited; coalescing them only delays.
     let _ = stream.set_nodelay(true);
     let (read, write) = stream.into_split();
     let backlog = SharedBacklog::default();
-    let reader = tokio::spawn(reader(
-        Arc::clone(host),
-        conn,
-        read,
-        buffer,
-        Arc::clone(&backlog),
-    ));
+    let reading = reader(Arc::clone(host), conn, read, buffer, Arc::clone(&backlog));
+    let theirs = Arc::clone(&socket);
+    let reader = tokio::spawn(async move {
+        reading.await;
+        drop(theirs);
+    });
     Connection {
+        socket,
         write: Arc::new(write),
         backlog,
         reader: reader.abort_handle(),

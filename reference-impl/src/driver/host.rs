@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -28,6 +29,10 @@ pub(super) struct Host {
     /// Dials under way.
     pub(super) dials: BTreeMap<ConnId, AbortHandle>,
     accepted: u64,
+    /// Sockets open, those included that only linger.
+    pub(super) sockets: Arc<AtomicUsize>,
+    /// While so many are open nobody new is let in.
+    pub(super) most_sockets: usize,
     /// When the node wants to be woken, and until when the main task sleeps.
     wake: Option<u64>,
     sleeping: Option<u64>,
@@ -95,6 +100,7 @@ impl Host {
         storage: storage::Storage,
         journal: journal::Journal,
         source: Option<IpAddr>,
+        most_sockets: usize,
     ) -> Shared {
         Arc::new(Mutex::new(Self {
             node,
@@ -105,6 +111,8 @@ impl Host {
             conns: BTreeMap::new(),
             dials: BTreeMap::new(),
             accepted: 0,
+            sockets: Arc::default(),
+            most_sockets,
             wake: None,
             sleeping: None,
             fatal: None,
@@ -115,6 +123,11 @@ impl Host {
 
     pub(super) fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The last events, one JSON object a line.
+    pub(super) fn recent_events(&self) -> String {
+        String::from_utf8_lossy(&self.journal.recent()).into_owned()
     }
 
     pub(super) fn fatal(&self) -> Option<String> {

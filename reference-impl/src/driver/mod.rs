@@ -8,8 +8,10 @@
 
 mod admin;
 mod connection;
+mod descriptors;
 mod host;
 mod journal;
+mod metrics;
 mod storage;
 
 use std::io::Read as _;
@@ -86,15 +88,25 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> DriverError
 /// # Errors
 /// As [`run`], and when the file cannot be read or does not hold.
 pub fn main(config: &Path) -> Result<(), DriverError> {
+    read(config).and_then(run).inspect_err(journal::complain)
+}
+
+/// Reads and checks a configuration file, and does nothing else; what is
+/// wrong is also printed. This is `mailproof node --check-config`.
+///
+/// # Errors
+/// When the file cannot be read or does not hold.
+pub fn check(config: &Path) -> Result<Config, DriverError> {
+    read(config).inspect_err(journal::complain)
+}
+
+fn read(config: &Path) -> Result<Config, DriverError> {
     let path = config.display().to_string();
-    let run = || {
-        let text = std::fs::read_to_string(config).map_err(|error| DriverError::File {
-            path: path.clone(),
-            error,
-        })?;
-        run(Config::from_toml(&text, &path)?)
-    };
-    run().inspect_err(journal::complain)
+    let text = std::fs::read_to_string(config).map_err(|error| DriverError::File {
+        path: path.clone(),
+        error,
+    })?;
+    Ok(Config::from_toml(&text, &path)?)
 }
 
 /// Runs a node in the foreground until SIGTERM or SIGINT. Events go to
@@ -114,6 +126,7 @@ pub fn run(config: Config) -> Result<(), DriverError> {
 async fn serve(config: Config) -> Result<(), DriverError> {
     let listen = config.listen;
     let admin = config.admin.clone();
+    let (metrics_at, log_level) = (config.metrics_listen, config.log_level);
     let source = config.source;
     let clock = Clock::new();
     let mut disk = FsDisk::open(&config.store).map_err(system(format!(
@@ -131,12 +144,28 @@ async fn serve(config: Config) -> Result<(), DriverError> {
     let (done, mut results) = mpsc::unbounded_channel();
     let storage =
         storage::Storage::start(disk, done).map_err(system("cannot start the disk thread"))?;
-    let journal = journal::Journal::start().map_err(system("cannot start the log thread"))?;
-    let host = host::Host::share(node, clock, storage, journal, source);
+    let journal =
+        journal::Journal::start(log_level).map_err(system("cannot start the log thread"))?;
+    let host = host::Host::share(
+        node,
+        clock,
+        storage,
+        journal,
+        source,
+        descriptors::sockets(),
+    );
     let _admin = match &admin {
         Some(path) => Some(
             admin::serve(path, Arc::clone(&host))
                 .map_err(system(format!("cannot listen on {}", path.display())))?,
+        ),
+        None => None,
+    };
+    let _metrics = match metrics_at {
+        Some(at) => Some(
+            metrics::serve(at, Arc::clone(&host))
+                .await
+                .map_err(system(format!("cannot listen on {at} for metrics")))?,
         ),
         None => None,
     };

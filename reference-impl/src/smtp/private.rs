@@ -48,6 +48,8 @@ impl Server {
             _ => {}
         }
         let Some((peer, database)) = self.peer else {
+            // What is pipelined behind it must not pass for ordinary mail.
+            self.unwanted |= verb == "XSHADOWREQUEST";
             queue.counters.private_verbs_refused += 1;
             let conn = self.link.conn.0;
             let detail = format!("{verb} without authentication, connection {conn}");

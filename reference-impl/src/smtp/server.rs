@@ -4,7 +4,7 @@
 //! further command: what was pipelined behind it stays in the buffer, so that
 //! replies keep the order of commands.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use bytes::BufMut as _;
 
@@ -25,6 +25,13 @@ const MAX_LINE: usize = 2048;
 /// Bytes that a client may send ahead of our replies: a full pipelined group
 /// of the largest number of recipients fits in.
 const MAX_AHEAD: usize = 4 << 20;
+/// Of these, what every session has room for; the rest comes out of the budget
+/// for message content, so that many clients that send ahead cannot take more
+/// memory than that.
+const FREE_AHEAD: usize = 16 << 10;
+/// Commands that bring no message, after which a client is sent away. A peer
+/// that has proved itself may ask as often as it likes.
+const MAX_IDLE_COMMANDS: u32 = 1_000;
 /// Bytes of envelope in one transaction, bounded by what a record header may
 /// hold.
 const MAX_ENVELOPE: usize = 512 << 10;
@@ -82,6 +89,13 @@ pub(crate) struct Server {
     pub(crate) link: Link,
     /// Its address as it stands in trace fields.
     from: String,
+    /// What its connections are counted by: its address, of an IPv6 one the
+    /// network that is one party's.
+    pub(crate) source: IpAddr,
+    /// Bytes of the buffer that are booked in the budget.
+    ahead: usize,
+    /// Commands since the last message.
+    idle_commands: u32,
     pub(super) mode: Mode,
     started: u64,
     helo: Option<Box<str>>,
@@ -111,6 +125,12 @@ impl Server {
         Self {
             link: Link::new(conn, 1 << 10),
             from: format!(" ([{ipv6}{ip}])"),
+            source: match ip {
+                IpAddr::V4(_) => ip,
+                IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+            },
+            ahead: 0,
+            idle_commands: 0,
             mode: Mode::Waiting,
             started: queue.now.mono,
             helo: None,
@@ -157,11 +177,22 @@ impl Server {
             self.link.inbuf.extend_from_slice(data);
             self.resume(queue);
         }
-        if self.link.inbuf.len() > MAX_AHEAD {
-            // No client may send that much before it has seen replies.
+        // No client may send too much before it has seen replies.
+        if self.link.inbuf.len() > MAX_AHEAD || !self.book_ahead(queue) {
             self.gone(queue);
             self.link.end(Close::Abort);
         }
+    }
+
+    /// Books what was sent ahead; false when the budget does not have it.
+    fn book_ahead(&mut self, queue: &mut Queue) -> bool {
+        let wanted = self.link.inbuf.len().saturating_sub(FREE_AHEAD);
+        if wanted > self.ahead && !queue.reserve(wanted - self.ahead) {
+            return false;
+        }
+        queue.free(self.ahead.saturating_sub(wanted));
+        self.ahead = wanted;
+        true
     }
 
     fn resume(&mut self, queue: &mut Queue) {
@@ -169,6 +200,8 @@ impl Server {
         let used = self.consume(&buffer, queue);
         buffer.drain(..used);
         self.link.inbuf = buffer;
+        // It only shrinks here.
+        self.book_ahead(queue);
     }
 
     /// The answer that the session was blocked for.
@@ -232,10 +265,12 @@ impl Server {
     }
 
     /// The connection is over: gives back what is booked.
-    pub(super) fn gone(&mut self, queue: &mut Queue) {
+    pub(crate) fn gone(&mut self, queue: &mut Queue) {
         if let Mode::Data(_, content) = &mut self.mode {
             content.release(queue);
         }
+        queue.free(std::mem::take(&mut self.ahead));
+        self.link.inbuf = Vec::new();
         self.mode = Mode::Blocked;
         self.forget(queue);
     }
@@ -312,10 +347,18 @@ impl Server {
             None => (text, ""),
         };
         let bare = rest.bytes().all(|b| b == b' ');
+        self.idle_commands += 1;
+        if self.idle_commands > MAX_IDLE_COMMANDS && self.peer.is_none() {
+            self.link
+                .write("421 4.7.0 Too many commands without a message\r\n");
+            return self.link.end(Close::Shutdown);
+        }
         let is = |name: &str| verb.eq_ignore_ascii_case(name);
         if is("MAIL") {
             self.mail(rest, queue);
         } else if is("RCPT") {
+            // How many there may be is a limit of its own.
+            self.idle_commands -= 1;
             self.rcpt(rest, queue);
         } else if is("DATA") {
             self.data(bare, queue);
@@ -589,9 +632,16 @@ impl Server {
     pub(super) fn end_of_content(&mut self, mut content: Content, queue: &mut Queue) {
         self.mode = Mode::Blocked;
         let transaction = self.transaction.take().unwrap_or_default();
-        let hops = transaction.offer.is_none() && header::hops(content.received()) >= MAX_HOPS;
-        if hops {
-            content.refuse("554 5.4.6 Too many hops\r\n", queue);
+        self.idle_commands = 0;
+        if transaction.offer.is_none() {
+            let received = content.received();
+            let long = header::length(received) as u64 > queue.config.max_header_bytes;
+            let hops = header::hops(received) >= MAX_HOPS;
+            if hops {
+                content.refuse("554 5.4.6 Too many hops\r\n", queue);
+            } else if long {
+                content.refuse("552 5.3.4 Header too big\r\n", queue);
+            }
         }
         if let Some(refusal) = content.refusal {
             queue.counters.refused += 1;

@@ -132,6 +132,8 @@ pub(crate) struct World {
     /// Bytes per piece; streams are cut there.
     pub piece: usize,
     pub steps: u64,
+    /// All clients come from one address.
+    pub one_source: bool,
     /// How often nodes reached their rare conditions.
     pub marks: BTreeMap<Mark, u64>,
     /// What went from one node to another, if it is kept.
@@ -190,6 +192,7 @@ impl World {
             seed: 7,
             piece: usize::MAX,
             steps: 0,
+            one_source: false,
             marks: BTreeMap::new(),
             capture: None,
         };
@@ -441,6 +444,7 @@ impl World {
         match party {
             Party::Node(n) => node_address(n).ip(),
             Party::Sink(n) => sink_address(n).ip(),
+            Party::Client(_) if self.one_source => Ipv4Addr::new(127, 0, 3, 1).into(),
             Party::Client(n) => {
                 Ipv4Addr::new(127, 0, 3 + (n / 250) as u8, (n % 250) as u8 + 1).into()
             }
