@@ -60,6 +60,7 @@ pub(super) fn table(view: &QueuesView, messages: bool) -> String {
         let rows = view.peers.iter().map(|peer| {
             vec![
                 peer.name.clone(),
+                peer.place.clone(),
                 if peer.reachable { "yes" } else { "no" }.to_owned(),
                 span(peer.since_contact),
                 peer.held.to_string(),
@@ -275,6 +276,7 @@ mod tests {
                 withdrawn: vec![],
             }],
             peers: vec![PeerRow {
+                place: "local".to_owned(),
                 name: "n2".to_owned(),
                 database_id: "cd".repeat(16),
                 reachable: true,
@@ -299,7 +301,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("n2    yes        5 min         1           cdcd"),
+            text.contains("n2    local  yes        5 min         1           cdcd"),
             "{text}"
         );
         assert!(!text.contains("<m@x>"));
