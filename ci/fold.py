@@ -489,7 +489,7 @@ class Ledger:
         self.asked, self.dots = {}, {}
         self.harms, self.damages, self.damage_reads = [], [], []
         self.released, self.waited, self.measured = [], [], []
-        self.resumed, self.heard = [], {}
+        self.resumed, self.answers = [], {}
         self.clocks = []
         self.opened, self.happenings = {}, {}  # by link and connection; by fault
         self.moved = self.quiet = self.end = None
@@ -620,9 +620,11 @@ class Ledger:
         self.troubles.append(f"event {event.id} is of an attempt that never began")
 
     def on_verb(self, event, f):
+        self.answers.setdefault(event.link, []).append(event.at)
         self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
 
     def on_reply(self, event, f):
+        self.answers.setdefault(event.link, []).append(event.at)
         if f["to"] != "dot" or "msg" not in f:
             return
         mail = self.mail(event)
@@ -916,8 +918,30 @@ class Judge:
                     if between(*ends(e.f["link"])) == between(seen, by):
                         until = self.ledger.until(fault, e)
                         found.append(Outage(e.at, until.at if until else None, own=False))
-            self.known_outages[key] = found
+            self.known_outages[key] = found + self.joined(seen, by, found)
         return self.known_outages[key]
+
+    def joined(self, seen, by, outages):
+        """Outages that were one to a peer, by their number."""
+        ways = (f"{seen}->{by}", f"{by}->{seen}")
+        if seen[0] != "n" or by[0] != "n" or any(w in self.ledger.opaque for w in ways):
+            return []
+        heard = sorted(at for w in ways for at in self.ledger.answers.get(w, []))
+        outages, made = sorted(outages, key=lambda o: o.start), []
+        for first, outage in enumerate(outages):
+            start, end, emptied, own = outage.start, outage.end, outage.emptied, outage.own
+            for later in outages[first + 1 :]:
+                if end is None or later.start - end > self.time("poll"):
+                    break
+                if any(start < at <= later.start for at in heard):
+                    break
+                end = None if later.end is None else max(end, later.end)
+                word = next((at for at in heard if at > later.start), None)
+                if word is not None:
+                    end = word if end is None else min(end, word)
+                emptied, own = emptied or later.emptied, own or later.own
+                made.append(Outage(start, end, emptied=emptied, own=own))
+        return made
 
     def deliveries(self, mail, rcpt):
         found = []

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::joined;
 use crate::event::{At, Conn, Msg, Rcpt, Row};
 use crate::ledger::{Digest, Ledger, Listing, Mark, Outage};
 use crate::party::{Link, Party};
@@ -15,6 +16,8 @@ pub(super) struct Index<'a> {
     outages: BTreeMap<Party, Vec<Outage>>,
     /// Stretches in which a fault lay on a link between two parties.
     cuts: BTreeMap<(Party, Party), Vec<Outage>>,
+    /// Outages that were one to another node: seen, by whom.
+    joined: BTreeMap<(Party, Party), Vec<Outage>>,
     fired: HashMap<Conn, Vec<(Mark, Option<Mark>)>>,
     troubled: BTreeMap<Link, Vec<Trouble>>,
     /// Some link between nodes could not be read.
@@ -68,7 +71,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn pair(a: Party, b: Party) -> (Party, Party) {
+pub(super) fn pair(a: Party, b: Party) -> (Party, Party) {
     (a.min(b), a.max(b))
 }
 
@@ -186,13 +189,16 @@ impl<'a> Index<'a> {
                 .map(|(node, listing)| (*node, Rows::of(listing)))
                 .collect()
         };
+        let outages: BTreeMap<Party, Vec<Outage>> = ledger
+            .lives
+            .keys()
+            .map(|node| (*node, ledger.outages(*node, stills)))
+            .collect();
+        let joined = joined::all(plan, ledger, &outages, &cuts);
         Self {
-            outages: ledger
-                .lives
-                .keys()
-                .map(|node| (*node, ledger.outages(*node, stills)))
-                .collect(),
+            outages,
             cuts,
+            joined,
             troubled,
             opaque_inside: ledger
                 .wires
@@ -212,14 +218,12 @@ impl<'a> Index<'a> {
         self.outages.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Outages of a node as another sees them: its own, and faults that last
-    /// on the links between the two.
+    /// Outages of a node as another sees them: its own, faults that last on
+    /// the links between the two, and several of these that were one.
     pub(super) fn outages_seen(&self, seen: Party, by: Party) -> impl Iterator<Item = &Outage> {
-        let cuts = self
-            .cuts
-            .get(&pair(seen, by))
-            .map_or(&[][..], Vec::as_slice);
-        self.outages(seen).iter().chain(cuts)
+        let cuts = self.cuts.get(&pair(seen, by)).into_iter().flatten();
+        let joined = self.joined.get(&(seen, by)).into_iter().flatten();
+        self.outages(seen).iter().chain(cuts).chain(joined)
     }
 
     /// Faults on a whole link.

@@ -15,6 +15,7 @@ mod evidence;
 mod finding;
 mod incident;
 mod index;
+mod joined;
 mod licence;
 mod outcome;
 mod shadowed;

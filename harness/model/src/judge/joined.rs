@@ -1,0 +1,91 @@
+//! Outages that follow each other so closely that they are one to a peer.
+//!
+//! A peer counts from when it last heard of a node. Where the node is back
+//! for a moment and gone again before the peer can have asked, or a link is
+//! cut while the node itself is down, that goes on without a break.
+
+use std::collections::BTreeMap;
+
+use super::index::pair;
+use crate::event::At;
+use crate::ledger::{Ledger, Mark, Outage};
+use crate::party::{Link, Party};
+use crate::plan::Plan;
+
+/// For each node and each peer, the runs of two and more outages of the node
+/// that were one to that peer: each begins no later than one `poll` after
+/// those before it are over, and nothing was exchanged between the two from
+/// the start of the first to the start of the last. The first exchange after
+/// that ends the run.
+pub(super) fn all(
+    plan: &Plan,
+    ledger: &Ledger,
+    outages: &BTreeMap<Party, Vec<Outage>>,
+    cuts: &BTreeMap<(Party, Party), Vec<Outage>>,
+) -> BTreeMap<(Party, Party), Vec<Outage>> {
+    let mut joined = BTreeMap::new();
+    let nodes = || (1..=plan.scenario.cluster.nodes).map(Party::Node);
+    for seen in nodes() {
+        let own = outages.get(&seen).map_or(&[][..], Vec::as_slice);
+        for by in nodes().filter(|by| *by != seen) {
+            let cut = cuts.get(&pair(seen, by)).map_or(&[][..], Vec::as_slice);
+            if own.len() + cut.len() < 2 {
+                continue;
+            }
+            let Some(heard) = exchanges(ledger, seen, by) else {
+                continue;
+            };
+            let mut all: Vec<Outage> = own.iter().chain(cut).copied().collect();
+            all.sort_by_key(|o| o.start);
+            let runs = runs(&all, plan.time("poll"), &heard);
+            if !runs.is_empty() {
+                joined.insert((seen, by), runs);
+            }
+        }
+    }
+    joined
+}
+
+/// When two nodes exchanged anything, in order; `None`: not all of it could be
+/// read.
+fn exchanges(ledger: &Ledger, a: Party, b: Party) -> Option<Vec<At>> {
+    let mut heard = Vec::new();
+    for link in [Link::new(a, b), Link::new(b, a)] {
+        if let Some(wire) = ledger.wires.get(&link) {
+            if wire.opaque {
+                return None;
+            }
+            heard.extend(wire.exchanges.iter().map(|mark: &Mark| mark.at));
+        }
+    }
+    heard.sort_unstable();
+    Some(heard)
+}
+
+fn runs(all: &[Outage], poll: u64, heard: &[At]) -> Vec<Outage> {
+    let after = |at: At| heard.get(heard.partition_point(|h| *h <= at)).copied();
+    let mut found = Vec::new();
+    for (n, first) in all.iter().enumerate() {
+        let mut run = *first;
+        for next in &all[n + 1..] {
+            let Some(over) = run.end else { break };
+            let met = after(run.start).is_some_and(|at| at <= next.start);
+            if met || next.start > over.saturating_add(poll) {
+                break;
+            }
+            let end = match (next.end.map(|end| end.max(over)), after(next.start)) {
+                (None, at) | (at, None) => at,
+                (Some(end), Some(at)) => Some(end.min(at)),
+            };
+            run = Outage {
+                end,
+                emptied: run.emptied || next.emptied,
+                died: run.died || next.died,
+                node: run.node || next.node,
+                ..run
+            };
+            found.push(run);
+        }
+    }
+    found
+}
