@@ -149,6 +149,8 @@ marks! {
         "A delivery went to another next hop because the first was down."
     LeftByServer "left-by-server"
         "A server left with 421 in the middle of a transaction."
+    IdleDismissed "idle-dismissed"
+        "A session broke in its work, and the idle ones to the same host were given up."
     DuplicateSuppressed "duplicate-suppressed"
         "A mailbox did not take a message again that it had taken before."
     // The store.

@@ -302,6 +302,7 @@ impl Node {
                     self.session(conn, |_, _| {});
                 }
                 Action::Work { conn } => self.client(conn, Client::wake),
+                Action::Dismiss { conn } => self.client(conn, Client::dismissed),
                 Action::Resume { conn } => self.client(conn, Client::durable),
                 Action::Answer { conn, reply } => {
                     self.server(conn, |server, queue| server.answer(&reply, queue));

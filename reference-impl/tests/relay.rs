@@ -306,6 +306,31 @@ fn the_second_hop_is_tried_when_the_first_is_down() {
 }
 
 #[test]
+fn a_session_that_breaks_takes_the_idle_ones_with_it() {
+    let mut config = config(0, 1);
+    config.send_connection_inactivity_timeout = Duration::from_secs(5);
+    config.send_connection_idle_time = Duration::from_secs(3600);
+    let mut world = World::new(vec![config]);
+    for id in ["m1", "m2"] {
+        world.mail(0, id, &["a@x"]);
+    }
+    world.until("two deliveries", SHORT, |w| {
+        w.taken("m1", "a@x") + w.taken("m2", "a@x") == 2
+    });
+    assert_eq!(world.sinks[0].connections, 2);
+    // The host answers nothing on what was open, as after a loss of power.
+    world.sinks[0].rule("MAIL", "");
+    assert_eq!(world.deliver(0, "m3", &["a@x"]), 250);
+    world.until("a deferral", SHORT, |w| w.count(0, EventKind::Defer) > 0);
+    assert_eq!(world.marked(mailproof_node::mark::Mark::IdleDismissed), 1);
+    world.sinks[0].rules.clear();
+    world.until("delivery", Duration::from_secs(200), |w| {
+        w.taken("m3", "a@x") == 1
+    });
+    assert_eq!(world.sinks[0].connections, 3);
+}
+
+#[test]
 fn a_dead_route_waits_then_expires_with_a_dsn() {
     let mut config = config(0, 1);
     config.routes[0].domain = "x".to_owned();

@@ -165,6 +165,23 @@ impl Queue {
         self.kick_host(host);
     }
 
+    /// A session broke in the middle of its work. What ended it may have ended
+    /// those beside it too, without a word to the idle ones: they are not used
+    /// again, or each would cost a message one more attempt.
+    pub(crate) fn session_broke(&mut self, host: HostId, conn: ConnId) {
+        self.session_leaves(host, conn);
+        let entry = &mut self.hosts[host];
+        let idle = std::mem::take(&mut entry.idle);
+        if !idle.is_empty() {
+            entry.sessions = entry.sessions.saturating_sub(idle.len() as u32);
+            for conn in idle {
+                self.actions.push_back(Action::Dismiss { conn });
+            }
+            self.mark(Mark::IdleDismissed);
+        }
+        self.kick_host(host);
+    }
+
     /// A session never became ready: the host counts as down.
     pub(crate) fn dial_failed(&mut self, host: HostId, why: &str) {
         let after = self.config.retry_after(self.hosts[host].failures);

@@ -58,6 +58,8 @@ pub(crate) enum Action {
     Dial { conn: ConnId, host: HostId },
     /// An idle session may find work now.
     Work { conn: ConnId },
+    /// An idle session, which the queue has forgotten, is to leave.
+    Dismiss { conn: ConnId },
     /// The end of data of a client is answered.
     Answer {
         conn: ConnId,

@@ -383,6 +383,13 @@ impl Client {
         }
     }
 
+    /// The queue has forgotten this session, which was idle.
+    pub(crate) fn dismissed(&mut self, queue: &mut Queue) {
+        if self.link.open() && matches!(self.state, State::Idle) {
+            self.quit(queue);
+        }
+    }
+
     fn quit(&mut self, queue: &mut Queue) {
         queue.session_leaves(self.host, self.link.conn);
         self.ready = false;
@@ -405,6 +412,8 @@ impl Client {
             return;
         }
         self.link.end(close);
+        // Whoever says goodbye, or is told so, knows of no harm to others.
+        let broke = close != Close::Shutdown && !matches!(self.state, State::Idle);
         match std::mem::replace(&mut self.state, State::Quit) {
             State::Quit => return,
             State::Transaction(transaction) => {
@@ -414,7 +423,9 @@ impl Client {
             State::Query(query) => self.query_lost(query, why, queue),
             _ => {}
         }
-        if self.ready {
+        if self.ready && broke {
+            queue.session_broke(self.host, self.link.conn);
+        } else if self.ready {
             queue.session_lost(self.host, self.link.conn);
         } else {
             queue.dial_failed(self.host, why);
