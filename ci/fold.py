@@ -1181,6 +1181,28 @@ class Judge:
             found.append(licence)
         return found
 
+    def elsewhere(self):
+        """Whether a node took or shows mail of a mailbox that is another's."""
+        if len(self.stores) < 2:
+            return False
+        shown = [
+            (m, row["msg"], row["rcpt"])
+            for m in self.stores
+            if m in self.ledger.stores
+            for row in self.ledger.stores[m].event.f.get("stored", [])
+            if row["copies"] and row["rcpt"] in getattr(self.ledger.mails.get(row["msg"]), "rcpts", [])
+        ]
+        taken = [
+            (ends(h.link)[1], msg, rcpt)
+            for msg, mail in self.ledger.mails.items()
+            for h in mail.hops
+            if ends(h.link)[1] in self.stores
+            for rcpt in mail.rcpts
+            if h.accepted(rcpt)
+        ]
+        homes = len(self.stores)
+        return any(m != f"m{1 + (msg + rcpt) % homes}" for m, msg, rcpt in shown + taken)
+
     # §5
     def disturbances(self):
         """What can hold mail up or ends doing so."""
@@ -1688,7 +1710,7 @@ class Judge:
                     self.unshadowed_classes[c] = self.unshadowed_classes.get(c, 0) + 1
         if l.phantoms:
             self.find("phantom", len(l.phantoms))
-        if any(mail.strangers for mail in l.mails.values()):
+        if any(mail.strangers for mail in l.mails.values()) or self.elsewhere():
             self.find("misrouted")
 
         def count(c):

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use mailproof_model::party::{Link, Party};
 use mailproof_model::plan::Plan;
 use mailproof_model::rng::Rng;
+use mailproof_model::workload;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
 /// Domains whose mail ends in the mailbox: recipients and reverse paths.
@@ -49,17 +50,25 @@ pub struct Places<'a> {
 pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Places<'_>) -> Value {
     let link = |to: Party| addresses.link(Link::new(node, to)).to_string();
     let transport = matches!(node, Party::Node(_));
-    let (mut peers, mut next_hops) = (Vec::new(), Vec::new());
+    let (mut peers, mut next_hops, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     if transport {
         for other in plan.nodes() {
             if matches!(other, Party::Store(_)) {
+                // The first has what is not another's.
+                let domain = match other {
+                    Party::Store(1) => "*".to_owned(),
+                    _ => workload::domain_of(other),
+                };
+                routes.push(context! { domain => domain, next_hop => link(other) });
                 next_hops.push(link(other));
             } else if other != node {
                 peers.push(context! { name => other.to_string(), address => link(other) });
             }
         }
         if next_hops.is_empty() {
-            next_hops.push(link(Party::Mailbox));
+            let mailbox = link(Party::Mailbox);
+            routes.push(context! { domain => "*", next_hop => mailbox });
+            next_hops.push(mailbox);
         }
     }
     let listen = addresses.listen(node);
@@ -80,12 +89,26 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
         port => listen.port(),
         peers => peers,
         next_hops => next_hops,
+        routes => routes,
         network => addresses.network(),
-        domains => DOMAINS,
+        domains => domains(plan, node),
         cluster_key => places.cluster_key,
         times => times,
         seed => node_seed(plan, node),
     }
+}
+
+/// The domains whose mail ends at a node.
+fn domains(plan: &Plan, node: Party) -> Vec<String> {
+    let mut domains = Vec::new();
+    if plan.scenario.cluster.stores > 1 && matches!(node, Party::Store(_)) {
+        domains.push(workload::domain_of(node));
+        if node != Party::Store(1) {
+            return domains;
+        }
+    }
+    domains.extend(DOMAINS.map(str::to_owned));
+    domains
 }
 
 /// The seed of a node: its own, and the same in every life.

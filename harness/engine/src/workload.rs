@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mailproof_model::event::{Attempt, Msg, Rcpt, What};
 use mailproof_model::plan::Plan;
-use mailproof_model::workload::{address, sender, shape};
+use mailproof_model::workload::{address_in, sender, shape};
 use mailproof_wire::outcome::Recipient;
 use mailproof_wire::{ClientOptions, MessageSpec, Outcome, RcptOutcome, Stage, Transaction};
 
@@ -27,7 +27,7 @@ pub fn client_options() -> ClientOptions {
 #[must_use]
 pub fn transaction(plan: &Plan, msg: Msg, attempt: Attempt, rcpts: &[Rcpt]) -> Transaction {
     let shape = shape(plan, msg);
-    let all: Vec<String> = (0..shape.rcpts).map(|r| address(msg, r)).collect();
+    let all: Vec<String> = (0..shape.rcpts).map(|r| address_in(plan, msg, r)).collect();
     let to: Vec<&str> = all.iter().map(String::as_str).collect();
     let from = sender(msg);
     let content = MessageSpec {
@@ -45,7 +45,7 @@ pub fn transaction(plan: &Plan, msg: Msg, attempt: Attempt, rcpts: &[Rcpt]) -> T
         rcpts: if rcpts.iter().copied().eq(0..shape.rcpts) {
             all.into_iter().map(Recipient::from).collect()
         } else {
-            let some = rcpts.iter().map(|r| address(msg, *r));
+            let some = rcpts.iter().map(|r| address_in(plan, msg, *r));
             some.map(Recipient::from).collect()
         },
         content: Arc::from(content),

@@ -13,8 +13,9 @@
 //! | `listen`, `address`, `port` | where to listen (`127.0.0.2:2525`), its two parts; `address` is also the one to dial from |
 //! | `peers` | the other transport nodes, each with `name` and `address` (of the link to it); empty for a node that owns mailboxes |
 //! | `next_hops` | addresses of the links to where mail ends; empty for a node that owns mailboxes |
+//! | `routes` | the same by domain, each with `domain` (`*`: every other) and `next_hop`; several only where several nodes own mailboxes |
 //! | `network` | the network of every party, `127.0.0.0/8` |
-//! | `domains` | domains whose mail ends in the mailbox: recipients and reverse paths |
+//! | `domains` | domains whose mail ends in the mailbox: recipients and reverse paths; for one of several nodes that own mailboxes, those whose mail ends there |
 //! | `cluster_key` | a secret of this run, 64 hexadecimal digits |
 //! | `times` | whole milliseconds by name: `times.poll`, `times.takeover`, `times.retry`, … |
 //! | `seed` | the node's own seed |

@@ -2,6 +2,7 @@
 //! that engines and the judge need not tell each other.
 
 use crate::event::{Msg, Rcpt};
+use crate::party::Party;
 use crate::plan::Plan;
 use crate::rng::Rng;
 
@@ -37,7 +38,35 @@ pub fn shape(plan: &Plan, msg: Msg) -> Shape {
     }
 }
 
-/// Envelope address of a recipient.
+/// The node that owns a recipient's mailbox; `None` where the harness does. With
+/// several such nodes, those of one message are spread over them.
+#[must_use]
+pub fn home(plan: &Plan, msg: Msg, rcpt: Rcpt) -> Option<Party> {
+    let stores = u32::from(plan.scenario.cluster.stores);
+    let at = (msg % stores.max(1) + u32::from(rcpt)).checked_rem(stores)?;
+    Some(Party::Store(u16::try_from(at).unwrap_or(0) + 1))
+}
+
+/// Domain of the recipients whose mailboxes a node owns, where there are
+/// several such nodes.
+#[must_use]
+pub fn domain_of(node: Party) -> String {
+    format!("{node}.mail.test")
+}
+
+/// Envelope address of a recipient in this plan.
+#[must_use]
+pub fn address_in(plan: &Plan, msg: Msg, rcpt: Rcpt) -> String {
+    match home(plan, msg, rcpt) {
+        Some(node) if plan.scenario.cluster.stores > 1 => {
+            format!("m{msg}r{rcpt}@{}", domain_of(node))
+        }
+        _ => address(msg, rcpt),
+    }
+}
+
+/// Envelope address of a recipient where one node, or the harness, owns all
+/// mailboxes.
 #[must_use]
 pub fn address(msg: Msg, rcpt: Rcpt) -> String {
     let mut text = String::with_capacity(32);
@@ -64,7 +93,7 @@ pub fn sender(msg: Msg) -> String {
 /// one that of the whole.
 #[must_use]
 pub fn read_address(address: &[u8]) -> Option<(Msg, Rcpt)> {
-    let local = local(address, b"@mail.test")?;
+    let local = local(address, b"@mail.test").or_else(|| local_of_a_node(address))?;
     let rest = strip(local, b'm')?;
     let at = rest.iter().position(|b| b.eq_ignore_ascii_case(&b'r'))?;
     Some((
@@ -82,6 +111,14 @@ pub fn read_sender(address: &[u8]) -> Option<Msg> {
 fn local<'a>(address: &'a [u8], domain: &[u8]) -> Option<&'a [u8]> {
     let (local, found) = address.split_at_checked(address.len().checked_sub(domain.len())?)?;
     found.eq_ignore_ascii_case(domain).then_some(local)
+}
+
+/// The local part of `x@m2.mail.test`.
+fn local_of_a_node(address: &[u8]) -> Option<&[u8]> {
+    let rest = local(address, b".mail.test")?;
+    let at = rest.iter().rposition(|b| *b == b'@')?;
+    number(strip(&rest[at + 1..], b'm')?)?;
+    Some(&rest[..at])
 }
 
 fn strip(text: &[u8], letter: u8) -> Option<&[u8]> {
@@ -125,9 +162,15 @@ mod tests {
             assert_eq!(read_sender(sender(msg).as_bytes()), Some(msg));
         }
         assert_eq!(read_address(b"M3R1@MAIL.TEST"), Some((3, 1)));
+        assert_eq!(read_address(b"m3r1@m2.mail.test"), Some((3, 1)));
+        assert_eq!(read_address(b"m3r1@M12.Mail.Test"), Some((3, 1)));
         for wrong in [
             &b""[..],
             b"m1r1@mail.test.",
+            b"m1r1@m.mail.test",
+            b"m1r1@m01.mail.test",
+            b"m1r1@n1.mail.test",
+            b"m1r1m2.mail.test",
             b"m1@mail.test",
             b"m01r1@mail.test",
             b"m1r-1@mail.test",

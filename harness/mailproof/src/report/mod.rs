@@ -8,6 +8,7 @@ use mailproof_model::event::Event;
 use mailproof_model::plan::Plan;
 use mailproof_model::rules;
 use mailproof_model::verdict::{Finding, Judgement, Verdict};
+use mailproof_model::workload;
 
 use crate::console::{Paint, Style};
 use crate::explain;
@@ -222,9 +223,8 @@ impl Report<'_> {
         }
         let whose = match (finding.message, finding.recipient) {
             (Some(msg), Some(rcpt)) => {
-                format!(
-                    "What happened to message {msg}, recipient {rcpt} (m{msg}r{rcpt}@mail.test):"
-                )
+                let address = workload::address_in(self.plan, msg, rcpt);
+                format!("What happened to message {msg}, recipient {rcpt} ({address}):")
             }
             (Some(msg), None) => format!("What happened to message {msg}:"),
             _ => "What happened:".to_owned(),

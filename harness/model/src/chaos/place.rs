@@ -165,7 +165,8 @@ impl Place<'_> {
             (_, _) if link.to.is_node() && !matches!(link.to, Party::Store(_)) => {
                 workload.messages / nodes / peers.max(1)
             }
-            (_, _) => workload.messages / nodes,
+            // Mail for one mailbox goes to the node that owns it.
+            (_, _) => workload.messages / nodes / u32::from(self.scenario.cluster.stores).max(1),
         };
         // What is left of it; the earlier ones leave more to come.
         let left = u64::from(expected) * u64::from(100 - self.share.min(90)) / 100;

@@ -1,13 +1,16 @@
 //! Findings: what should not be, one sentence and one witness message each.
 
+use std::collections::BTreeMap;
+
 use super::absence::Whereabouts;
 use super::account::{Books, Case, Frame};
-use crate::event::RowState;
+use crate::event::{Msg, Rcpt, RowState};
 use crate::ledger::{Ended, Ledger, Mail};
 use crate::party::Party;
 use crate::plan::Failure;
 use crate::scenario::{Delivered, Level, Step};
 use crate::verdict::{Class, Finding};
+use crate::workload;
 
 /// Everything that should not be, gravest first. `overdue`: mail that has
 /// not arrived may be held against the target. Beside them, the first that
@@ -242,6 +245,7 @@ pub(super) fn all(
         );
     }
     strangers(frame, &mut findings);
+    elsewhere(frame, &mut findings);
     phantoms(frame.ledger, &mut findings);
     findings.sort_by_key(|f| !f.fails);
     (findings, excused)
@@ -358,6 +362,61 @@ fn strangers(frame: &Frame<'_>, findings: &mut Vec<Finding>) {
             recipient: None,
             fails: true,
             timeline: vec![mark.id],
+        });
+    }
+}
+
+/// Recipients whose mail a node took or shows that does not own their mailbox.
+fn elsewhere(frame: &Frame<'_>, findings: &mut Vec<Finding>) {
+    if frame.plan.scenario.cluster.stores < 2 {
+        return;
+    }
+    let at_home = |node: Party, msg, rcpt| workload::home(frame.plan, msg, rcpt) == Some(node);
+    let mut found: BTreeMap<(Msg, Rcpt), (Party, u64)> = BTreeMap::new();
+    for (msg, mail) in (0u32..).zip(&frame.ledger.mails) {
+        for hop in &mail.hops {
+            if !matches!(hop.link.to, Party::Store(_)) {
+                continue;
+            }
+            for &rcpt in &mail.rcpts {
+                if hop.accepted(rcpt) && !at_home(hop.link.to, msg, rcpt) {
+                    found
+                        .entry((msg, rcpt))
+                        .or_insert((hop.link.to, hop.dot.id));
+                }
+            }
+        }
+    }
+    for (node, listing) in &frame.ledger.stores {
+        for s in &listing.stored {
+            let known = frame
+                .ledger
+                .mails
+                .get(s.msg as usize)
+                .is_some_and(|m| m.rcpts.contains(&s.rcpt));
+            if matches!(node, Party::Store(_))
+                && known
+                && s.copies > 0
+                && !at_home(*node, s.msg, s.rcpt)
+            {
+                found
+                    .entry((s.msg, s.rcpt))
+                    .or_insert((*node, listing.mark.id));
+            }
+        }
+    }
+    if let Some((&(msg, rcpt), &(node, event))) = found.iter().next() {
+        findings.push(Finding {
+            rule: "C018".to_owned(),
+            kind: "misrouted".to_owned(),
+            text: format!(
+                "message {msg} was delivered for recipient {rcpt} to {node}, which does not own that mailbox"
+            ),
+            count: found.len() as u64,
+            message: Some(msg),
+            recipient: Some(rcpt),
+            fails: true,
+            timeline: vec![event],
         });
     }
 }
