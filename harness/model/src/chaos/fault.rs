@@ -5,10 +5,10 @@ use super::{chance, log_between, weighted};
 use crate::party::Party;
 use crate::rng::Rng;
 use crate::scenario::{
-    Back, ChaosKind, LinkAct, LinkFault, NodeFault, Pause, Pick, Span, Step, Times, Trigger,
+    Back, ChaosKind, LinkAct, LinkFault, NodeFault, OpKind, Pause, Pick, Span, Step, Times, Trigger,
 };
 
-const MS: u64 = 1_000_000;
+pub(super) const MS: u64 = 1_000_000;
 
 /// Temporary refusals that a server could give (RFC 5321 4.2.3).
 const REFUSALS: [&str; 4] = [
@@ -57,6 +57,15 @@ impl Draft<'_> {
                     self.of_link(rng, kind)
                 }
             }
+            ChaosKind::Throttle => self.throttle(rng),
+            ChaosKind::Partition => self.partition(rng),
+            ChaosKind::DiskError
+            | ChaosKind::DiskFull
+            | ChaosKind::ReadOnly
+            | ChaosKind::SyncError
+            | ChaosKind::Torn
+            | ChaosKind::SlowDisk => self.of_disk(rng, kind),
+            ChaosKind::Clock => self.of_clock(rng),
         }
     }
 
@@ -71,24 +80,6 @@ impl Draft<'_> {
         } else {
             self.transport(rng)?
         };
-        let after = |rng: &mut Rng| {
-            // Some come back before their peers take over, some long after.
-            weighted(
-                rng,
-                &[
-                    (None, 2),
-                    (Some((1, 4)), 3),
-                    (Some((4, 8)), 3),
-                    (Some((9, 16)), 3),
-                    (Some((17, 40)), 2),
-                ],
-            )
-            .flatten()
-            .map(|(least, most)| {
-                let eighths = rng.between(least, most);
-                rounded(self.takeover / 8 * eighths)
-            })
-        };
         let fault = |rng: &mut Rng, back: Back| NodeFault {
             node: pick,
             at: at.clone(),
@@ -96,7 +87,7 @@ impl Draft<'_> {
             after: if back == Back::Never {
                 None
             } else {
-                after(rng)
+                self.returns_after(rng)
             },
         };
         let step = match kind {
@@ -125,11 +116,33 @@ impl Draft<'_> {
         Some(Drawn { step, node })
     }
 
+    /// How long after its end a node comes back: some before their peers take
+    /// over, some long after; nothing: at once.
+    pub(super) fn returns_after(&self, rng: &mut Rng) -> Option<Span> {
+        let spans = [
+            (None, 2),
+            (Some((1, 4)), 3),
+            (Some((4, 8)), 3),
+            (Some((9, 16)), 3),
+            (Some((17, 40)), 2),
+        ];
+        let (least, most) = weighted(rng, &spans).flatten()?;
+        Some(rounded(self.takeover / 8 * rng.between(least, most)))
+    }
+
     /// A transport node and the moment at which it is hit.
     fn transport(&self, rng: &mut Rng) -> Option<(Pick, Trigger, Option<Party>)> {
         let node = self.place.node(rng)?;
-        let how = if self.place.sure { 0 } else { rng.below(10) };
+        let how = if self.place.sure { 0 } else { rng.below(12) };
         Some(match how {
+            // Before an operation of its disk, or between any two events.
+            10 if self.place.inside => {
+                let ops = [(OpKind::Any, 3), (OpKind::Write, 2), (OpKind::Sync, 3)];
+                let op = weighted(rng, &ops)?;
+                let point = self.operation(rng, node, op);
+                (Pick::Node(node), Trigger::Disk(point), Some(node))
+            }
+            11 if self.place.inside => (Pick::Node(node), self.happening(rng), Some(node)),
             // In the middle of a dialogue.
             0..=4 => {
                 let link = self.place.link(rng, true)?;
@@ -155,7 +168,7 @@ impl Draft<'_> {
     }
 
     /// A moment that is no point of a dialogue.
-    fn moment(&self, rng: &mut Rng) -> Trigger {
+    pub(super) fn moment(&self, rng: &mut Rng) -> Trigger {
         let share = self.share.max(1);
         let later = |rng: &mut Rng| share.saturating_add(rng.below(15) as u8).min(97);
         match rng.below(10) {
@@ -227,6 +240,6 @@ impl Draft<'_> {
 }
 
 /// A span in whole milliseconds, as people write it; at least one.
-fn rounded(ns: u64) -> Span {
+pub(super) fn rounded(ns: u64) -> Span {
     Span::nanoseconds((ns / MS).max(1) * MS)
 }

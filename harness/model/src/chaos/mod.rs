@@ -18,6 +18,8 @@
 //! nothing that reads one needs to know of chaos.
 
 mod fault;
+mod machine;
+mod network;
 mod place;
 mod plan;
 mod shape;

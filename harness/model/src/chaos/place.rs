@@ -51,6 +51,9 @@ pub(super) struct Place<'a> {
     pub(super) share: u8,
     /// Only where mail passes, and soon.
     pub(super) sure: bool,
+    /// Also at moments that only a simulation knows: operations of disks, and
+    /// its own events.
+    pub(super) inside: bool,
 }
 
 impl Place<'_> {
@@ -64,7 +67,7 @@ impl Place<'_> {
 
     /// The transport nodes that the sender's sessions begin with: the others
     /// get mail only when one of these does not answer.
-    fn served(&self) -> Vec<Party> {
+    pub(super) fn served(&self) -> Vec<Party> {
         let workload = &self.scenario.workload;
         let nodes = self.nodes();
         let served: Vec<Party> = nodes
@@ -77,6 +80,15 @@ impl Place<'_> {
             })
             .collect();
         if served.is_empty() { nodes } else { served }
+    }
+
+    /// A transport node that mail is mostly sent to.
+    pub(super) fn busy(&self, rng: &mut Rng) -> Option<Party> {
+        if self.sure || rng.below(4) > 0 {
+            pick(rng, &self.served())
+        } else {
+            self.node(rng)
+        }
     }
 
     /// A transport node that is left.
@@ -96,11 +108,7 @@ impl Place<'_> {
             0 => Party::Mailbox,
             n => Party::Store(rng.between(1, u64::from(n)) as u16),
         };
-        let node = if self.sure || rng.below(4) > 0 {
-            pick(rng, &self.served())?
-        } else {
-            pick(rng, &nodes)?
-        };
+        let node = self.busy(rng)?;
         Some(match weighted(rng, &sides)? {
             Side::Client => match self.scenario.workload.to {
                 Spread::Only(only) if self.gone.contains(&only) => return None,

@@ -10,8 +10,8 @@ use crate::plan::Plan;
 use crate::planning::Refusal;
 use crate::rng::Rng;
 use crate::scenario::{
-    Back, Chaos, ChaosKind, LinkFault, NodeFault, Pause, Pick, Span, Step, Trigger, Until, Wait,
-    Within,
+    Back, Chaos, ChaosKind, DiskAct, DiskFault, LinkFault, NodeFault, Pause, Pick, Span, Step,
+    Trigger, Until, Wait, Within,
 };
 
 /// How long a wait for repair may take before the run counts as stuck, in
@@ -32,6 +32,7 @@ pub(super) fn faults(
     let may: Vec<ChaosKind> = all
         .iter()
         .copied()
+        .filter(|kind| chaos.inside || !kind.is_inside())
         .filter(|kind| chaos.within == Within::Anything || claimed(&base, *kind))
         .collect();
     if may.is_empty() {
@@ -44,6 +45,7 @@ pub(super) fn faults(
     let mut line = Line {
         within: chaos.within,
         verbs: &chaos.verbs,
+        inside: chaos.inside,
         plan: base,
         gone: Vec::new(),
         touched: Vec::new(),
@@ -93,6 +95,25 @@ fn claimed(base: &Plan, kind: ChaosKind) -> bool {
             at: Trigger::Start,
             lasts: Span::nanoseconds(1),
         }),
+        ChaosKind::DiskError
+        | ChaosKind::DiskFull
+        | ChaosKind::ReadOnly
+        | ChaosKind::SyncError
+        | ChaosKind::Torn
+        | ChaosKind::SlowDisk => Step::Disk(DiskFault {
+            node: Pick::Node(Party::Node(1)),
+            at: Trigger::Start,
+            act: match kind {
+                ChaosKind::Torn => DiskAct::Torn,
+                ChaosKind::SlowDisk => DiskAct::Slow(Span::nanoseconds(1)),
+                _ => DiskAct::Error,
+            },
+            lasts: None,
+            back: Back::Same,
+            after: None,
+        }),
+        // No claim is needed for it.
+        ChaosKind::Clock => return true,
         _ => Step::Link(LinkFault {
             at: Trigger::Start,
             on: None,
@@ -111,6 +132,7 @@ fn claimed(base: &Plan, kind: ChaosKind) -> bool {
 struct Line<'a> {
     within: Within,
     verbs: &'a [String],
+    inside: bool,
     plan: Plan,
     /// Nodes that are gone for good.
     gone: Vec<Party>,
@@ -132,6 +154,7 @@ impl Line<'_> {
                 gone: &self.gone,
                 share,
                 sure,
+                inside: self.inside,
             },
             share,
             takeover: self.plan.time("takeover").max(1),

@@ -29,8 +29,13 @@ pub(super) fn kinds(may: &[ChaosKind], rng: &mut Rng) -> Vec<(ChaosKind, u64)> {
 /// less often.
 fn felt(kind: ChaosKind) -> u64 {
     match kind {
-        ChaosKind::Refuse => 1,
-        ChaosKind::HalfClose => 2,
+        ChaosKind::Refuse | ChaosKind::DiskFull | ChaosKind::SlowDisk | ChaosKind::Clock => 1,
+        ChaosKind::HalfClose
+        | ChaosKind::Throttle
+        | ChaosKind::DiskError
+        | ChaosKind::ReadOnly
+        | ChaosKind::SyncError
+        | ChaosKind::Torn => 2,
         _ => 4,
     }
 }

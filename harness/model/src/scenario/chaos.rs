@@ -41,6 +41,11 @@ pub struct Chaos {
     /// may strike at, beside the phases of SMTP.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verbs: Vec<String>,
+    /// Whether faults may strike at moments that only the simulator knows,
+    /// operations of disks and its own events, and at disks and clocks, which
+    /// only it has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
     /// How far the faults may go.
     #[serde(default)]
     pub within: Within,
@@ -58,6 +63,7 @@ impl Default for Chaos {
             faults: faults(),
             kinds: None,
             verbs: Vec::new(),
+            inside: false,
             within: Within::Claim,
         }
     }
@@ -134,11 +140,30 @@ pub enum ChaosKind {
     Refuse,
     /// A command is refused for now in the server's place.
     Answer,
+    /// A link carries little for a time.
+    Throttle,
+    /// Groups of parties are cut off from each other for a time, both ways or
+    /// one way, for once or again and again.
+    Partition,
+    /// An operation of a disk fails, or all of them for a time.
+    DiskError,
+    /// A disk has no room for a time.
+    DiskFull,
+    /// A disk takes no changes for a time.
+    ReadOnly,
+    /// A sync fails, and what it was to make durable is gone.
+    SyncError,
+    /// Power goes in the middle of a write.
+    Torn,
+    /// A disk is slow for a time.
+    SlowDisk,
+    /// The clocks of a node are wrong.
+    Clock,
 }
 
 impl ChaosKind {
     /// Every kind, in a fixed order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 24] = [
         Self::Crash,
         Self::PowerCut,
         Self::NodeSilent,
@@ -154,7 +179,31 @@ impl ChaosKind {
         Self::Delay,
         Self::Refuse,
         Self::Answer,
+        Self::Throttle,
+        Self::Partition,
+        Self::DiskError,
+        Self::DiskFull,
+        Self::ReadOnly,
+        Self::SyncError,
+        Self::Torn,
+        Self::SlowDisk,
+        Self::Clock,
     ];
+
+    /// Whether only the simulator can do it.
+    #[must_use]
+    pub fn is_inside(self) -> bool {
+        matches!(
+            self,
+            Self::DiskError
+                | Self::DiskFull
+                | Self::ReadOnly
+                | Self::SyncError
+                | Self::Torn
+                | Self::SlowDisk
+                | Self::Clock
+        )
+    }
 }
 
 /// How far the faults of a seed may go.

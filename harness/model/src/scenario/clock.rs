@@ -36,6 +36,12 @@ pub struct Offset {
 }
 
 impl Offset {
+    /// A jump by a span, backwards or forwards.
+    #[must_use]
+    pub fn new(back: bool, span: Span) -> Self {
+        Self { back, span }
+    }
+
     /// Nanoseconds.
     ///
     /// # Errors
@@ -81,6 +87,14 @@ pub struct Drift(i32);
 impl Drift {
     /// Most parts per million, either way.
     pub const MOST: i32 = 500_000;
+
+    /// So many parts per million; `None` beyond [`Self::MOST`] either way.
+    #[must_use]
+    pub fn new(ppm: i32) -> Option<Self> {
+        (-Self::MOST..=Self::MOST)
+            .contains(&ppm)
+            .then_some(Self(ppm))
+    }
 
     /// Parts per million, -500 000 to 500 000.
     #[must_use]

@@ -54,6 +54,13 @@ impl Lint<'_> {
                 if kinds[..i].contains(kind) {
                     self.wrong(&format!("chaos.kinds[{i}]"), "this kind is listed twice");
                 }
+                if kind.is_inside() && !chaos.inside {
+                    self.wrong_with(
+                        &format!("chaos.kinds[{i}]"),
+                        "only the simulator has such disks and clocks",
+                        "add `inside = true`: the scenario then runs in `sim` alone",
+                    );
+                }
             }
         }
         for (i, verb) in chaos.verbs.iter().enumerate() {
