@@ -39,7 +39,12 @@ fn what_a_sweep_cannot_do_is_shown_at_its_place() {
         (
             "\"crash\", ",
             "\"crush\", ",
-            "s.toml:12:9: `crush` is nothing that a sweep does; expected one of `crash`, `power-cut`, `node-lost`, `reset`, `half-close`, `lose-reply`, or `answer 451` with a code from 400 to 559 ^\"crush\"",
+            "s.toml:12:9: `crush` is nothing that a sweep does; expected one of `crash`, `power-cut`, `node-lost`, `reset`, `half-close`, `lose-reply`, `cut-off`, `throttle`, `disk-error`, `sync-error`, `torn`, or `answer 451` with a code from 400 to 559 ^\"crush\"",
+        ),
+        (
+            "\"crash\", ",
+            "\"torn\", ",
+            "s.toml:12:9: `torn` hits an operation of a disk; a sweep over `smtp-phase` has none ^\"torn\"",
         ),
         (
             "acts = [\"crash\", \"lose-reply\", \"answer 550\"]",
@@ -54,7 +59,7 @@ fn what_a_sweep_cannot_do_is_shown_at_its_place() {
         (
             "over = \"smtp-phase\"",
             "over = \"event\"",
-            "s.toml:12:18: `lose-reply` needs a dialogue; a sweep over `event` can `crash`, `power-cut` or `node-lost` ^\"lose-reply\"",
+            "s.toml:12:18: `lose-reply` needs a dialogue; a sweep over `event` can `crash`, `power-cut`, `node-lost` or `cut-off` ^\"lose-reply\"",
         ),
         (
             "bounces = true",

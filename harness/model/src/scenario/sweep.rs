@@ -86,24 +86,49 @@ pub enum SweepAct {
     HalfClose,
     /// The reply that stands there is lost with its connection.
     LoseReply,
+    /// The node and every other, and where mail ends, are cut off from each
+    /// other until its peers have had time to take over.
+    CutOff,
+    /// The link carries next to nothing for a moment.
+    Throttle,
+    /// The operation fails.
+    DiskError,
+    /// The sync fails, and what it was to make durable is gone.
+    SyncError,
+    /// The write is half on the medium when the power goes.
+    Torn,
     /// The command that stands there is answered with this code instead.
     Answer(u16),
 }
 
-const NAMED: [(&str, SweepAct); 6] = [
+const NAMED: [(&str, SweepAct); 11] = [
     ("crash", SweepAct::Crash),
     ("power-cut", SweepAct::PowerCut),
     ("node-lost", SweepAct::NodeLost),
     ("reset", SweepAct::Reset),
     ("half-close", SweepAct::HalfClose),
     ("lose-reply", SweepAct::LoseReply),
+    ("cut-off", SweepAct::CutOff),
+    ("throttle", SweepAct::Throttle),
+    ("disk-error", SweepAct::DiskError),
+    ("sync-error", SweepAct::SyncError),
+    ("torn", SweepAct::Torn),
 ];
 
 impl SweepAct {
     /// Whether it hits a node, not a connection.
     #[must_use]
     pub fn on_node(self) -> bool {
-        matches!(self, Self::Crash | Self::PowerCut | Self::NodeLost)
+        matches!(
+            self,
+            Self::Crash | Self::PowerCut | Self::NodeLost | Self::CutOff
+        ) || self.on_disk()
+    }
+
+    /// Whether it hits an operation of a disk, and nothing else.
+    #[must_use]
+    pub fn on_disk(self) -> bool {
+        matches!(self, Self::DiskError | Self::SyncError | Self::Torn)
     }
 }
 
@@ -148,7 +173,7 @@ impl JsonSchema for SweepAct {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": r"^(crash|power-cut|node-lost|reset|half-close|lose-reply|answer [45][0-5][0-9])$",
+            "pattern": r"^(crash|power-cut|node-lost|reset|half-close|lose-reply|cut-off|throttle|disk-error|sync-error|torn|answer [45][0-5][0-9])$",
             "description": "What is done at a point: `crash`, `lose-reply`, `answer 451`, ….",
         })
     }
@@ -167,6 +192,11 @@ mod tests {
             "reset",
             "half-close",
             "lose-reply",
+            "cut-off",
+            "throttle",
+            "disk-error",
+            "sync-error",
+            "torn",
             "answer 451",
         ] {
             assert_eq!(text.parse::<SweepAct>().unwrap().to_string(), text);

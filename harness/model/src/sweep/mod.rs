@@ -18,13 +18,17 @@ use crate::party::{Link, Party};
 use crate::rng::Rng;
 use crate::scenario::phase::{holds_command, holds_reply};
 use crate::scenario::{
-    Back, Faults, LinkAct, LinkFault, NodeFault, Pick, Point, Scenario, Span, Step, Sweep,
-    SweepAct, Trigger, Until, Wait,
+    Back, DiskAct, DiskFault, Faults, LinkAct, LinkFault, NodeFault, Partition, Pick, Point, Rate,
+    Scenario, Span, Step, Sweep, SweepAct, Trigger, Until, Wait,
 };
 use crate::verdict::{Judgement, Verdict};
 
 /// How long a sweep waits for a node that is to come back.
 const BACK: u64 = 10_000_000_000;
+
+/// How many bytes a second a throttled link carries, and for how long.
+const THROTTLED: u64 = 4 << 10;
+const MOMENT: u64 = 1_000_000_000;
 
 /// How the missing evidence of a fault that was not felt begins, where any
 /// fault will do.
@@ -190,6 +194,9 @@ fn hits(scenario: &Scenario, sweep: &Sweep, at: &Trigger) -> Vec<Hit> {
     let mut hits = Vec::new();
     for act in &sweep.acts {
         let (at, act) = (at.clone(), *act);
+        if act.on_disk() && !matches!(at, Trigger::Disk(_)) {
+            continue;
+        }
         if act.on_node() {
             hits.extend(nodes.iter().map(|node| Hit {
                 at: at.clone(),
@@ -219,7 +226,7 @@ fn case(scenario: &Scenario, before: usize, hits: Vec<Hit>) -> Case {
     let mut steps = Vec::new();
     let mut words = Vec::new();
     for hit in &hits {
-        steps.extend(steps_of(hit));
+        steps.extend(steps_of(scenario, hit));
         words.push(match hit.node {
             Some(node) => format!("{} {node} at {}", hit.act, hit.at),
             None => format!("{} at {}", hit.act, hit.at),
@@ -245,10 +252,11 @@ fn case(scenario: &Scenario, before: usize, hits: Vec<Hit>) -> Case {
 }
 
 /// A fault, and the wait for the node that it takes away for a while.
-fn steps_of(hit: &Hit) -> Vec<Step> {
+fn steps_of(scenario: &Scenario, hit: &Hit) -> Vec<Step> {
     let at = hit.at.clone();
+    let node = hit.node.unwrap_or(Party::Node(1));
     let fault = |back| NodeFault {
-        node: Pick::Node(hit.node.unwrap_or(Party::Node(1))),
+        node: Pick::Node(node),
         at: at.clone(),
         back,
         after: None,
@@ -267,7 +275,40 @@ fn steps_of(hit: &Hit) -> Vec<Step> {
             max: Span::nanoseconds(BACK),
         })
     };
+    let disk = |act| {
+        let fault = DiskFault {
+            node: Pick::Node(node),
+            at: at.clone(),
+            act,
+            lasts: None,
+            back: Back::Same,
+            after: None,
+        };
+        vec![Step::Disk(fault), back()]
+    };
     match hit.act {
+        SweepAct::CutOff => {
+            let cut = Partition {
+                sides: vec![vec![node], others(scenario, node)],
+                at,
+                lasts: Some(long_enough()),
+                one_way: false,
+                flap: None,
+            };
+            vec![Step::Partition(cut), back()]
+        }
+        SweepAct::Throttle => {
+            let throttle = Step::Link(LinkFault {
+                at,
+                on: None,
+                act: LinkAct::Throttle(Rate::new(THROTTLED)),
+                lasts: Some(Span::nanoseconds(MOMENT)),
+            });
+            vec![throttle, back()]
+        }
+        SweepAct::DiskError => disk(DiskAct::Error),
+        SweepAct::SyncError => disk(DiskAct::SyncError),
+        SweepAct::Torn => disk(DiskAct::Torn),
         SweepAct::Crash => vec![Step::Crash(fault(Back::Same)), back()],
         SweepAct::PowerCut => vec![Step::PowerCut(fault(Back::Same)), back()],
         SweepAct::NodeLost => vec![Step::NodeLost(fault(Back::Never))],
@@ -276,6 +317,24 @@ fn steps_of(hit: &Hit) -> Vec<Step> {
         SweepAct::LoseReply => link(LinkAct::LoseReply),
         SweepAct::Answer(code) => link(LinkAct::Answer(format!("{code} swept"))),
     }
+}
+
+/// Everybody that a node deals with but the sender.
+fn others(scenario: &Scenario, node: Party) -> Vec<Party> {
+    let nodes = (1..=scenario.cluster.nodes).map(Party::Node);
+    let mut others: Vec<Party> = nodes.filter(|n| *n != node).collect();
+    match scenario.cluster.stores {
+        0 => others.push(Party::Mailbox),
+        stores => others.extend((1..=stores).map(Party::Store)),
+    }
+    others
+}
+
+/// Longer than a takeover takes, and its deliveries.
+fn long_enough() -> Span {
+    "takeover + 4 polls"
+        .parse()
+        .unwrap_or(Span::nanoseconds(BACK / 2))
 }
 
 /// Numbers the passages of phases on links, from 1 each: the points of a

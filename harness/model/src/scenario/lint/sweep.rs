@@ -33,7 +33,15 @@ impl Lint<'_> {
             } else if !phases && !act.on_node() {
                 self.wrong(
                     &path,
-                    format!("`{act}` needs a dialogue; a sweep over `{}` can `crash`, `power-cut` or `node-lost`", sweep.over),
+                    format!("`{act}` needs a dialogue; a sweep over `{}` can `crash`, `power-cut`, `node-lost` or `cut-off`", sweep.over),
+                );
+            } else if act.on_disk() && sweep.over != Over::DiskOp {
+                self.wrong(
+                    &path,
+                    format!(
+                        "`{act}` hits an operation of a disk; a sweep over `{}` has none",
+                        sweep.over
+                    ),
                 );
             } else if matches!(act, SweepAct::Answer(500..)) && !self.scenario.expect.bounces {
                 self.wrong_with(
