@@ -230,9 +230,12 @@ impl Director {
             .anchor
             .max(self.sender.first_outcome)
             .max(self.sender.progress);
-        if !self.sender.all_tried() {
+        // An attempt may still wait for a reply that never comes, and what came
+        // of it has to be tried again.
+        if !self.sender.is_settled() {
             from = from
                 .saturating_add(self.sender.patience)
+                .saturating_add(self.sender.resend)
                 .saturating_add(self.sender.lull());
         }
         from.saturating_add(self.deadline)

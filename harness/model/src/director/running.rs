@@ -47,6 +47,8 @@ pub(super) enum Repair {
     },
     /// Wait for a resumed node to be seen running, until then at most.
     Resume { node: Party, give_up: At },
+    /// Give a node whose disk failed the time to end because of it.
+    Settle { at: At },
     /// Let a held link go on, when the effect on a node was seen or `at` has
     /// come.
     Release {
@@ -78,6 +80,7 @@ impl Repair {
             Self::Back { at, .. }
             | Self::Mend { at, .. }
             | Self::Partition { at, .. }
+            | Self::Settle { at }
             | Self::Release { at, .. } => *at,
         }
     }
@@ -377,11 +380,15 @@ impl Director {
                     && !matches!(what, DiskAct::Slow(_))
                     && step::back(step) == Some(Back::Same)
                 {
+                    let until = until.unwrap_or(self.now);
                     self.revivals.push(Revival {
                         node: *node,
-                        until: until.unwrap_or(self.now),
+                        until,
                         after: times.after,
                     });
+                    // The operation is hit only when its disk goes on.
+                    let at = until.saturating_add(self.plan.time("poll"));
+                    self.repairs.push(Repair::Settle { at });
                 }
             }
             // It can only stop in order once its connections may go on.
@@ -564,6 +571,7 @@ impl Director {
                 };
                 false
             }
+            Repair::Settle { .. } => due,
             Repair::Resume { node, .. } => due || self.cluster.state(node) != State::Paused,
             Repair::Release { fault, .. } => {
                 if due {

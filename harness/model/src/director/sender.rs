@@ -70,7 +70,8 @@ struct Session {
 pub(super) struct Sender {
     kind: Kind,
     nodes: Vec<Party>,
-    resend: u64,
+    /// Until a message is tried again, in nanoseconds.
+    pub(super) resend: u64,
     /// How long a session waits for any one reply, in nanoseconds.
     pub(super) patience: u64,
     /// Between two messages of a session.
@@ -84,7 +85,6 @@ pub(super) struct Sender {
     stopped: bool,
 
     busy: usize,
-    tried: usize,
     settled: usize,
     accepted: usize,
     total_rcpts: u64,
@@ -147,7 +147,6 @@ impl Sender {
             running: false,
             stopped: false,
             busy: 0,
-            tried: 0,
             settled: 0,
             accepted: 0,
             total_rcpts,
@@ -271,7 +270,6 @@ impl Sender {
             }
         }
         if mail.attempt == 1 {
-            self.tried += 1;
             self.first_outcome = now;
         }
         if accepted != 0 {
@@ -417,11 +415,6 @@ impl Sender {
     /// Whether every message is settled: accepted, refused or given up.
     pub(super) fn is_settled(&self) -> bool {
         self.settled == self.mail.len()
-    }
-
-    /// Whether every message was tried at least once.
-    pub(super) fn all_tried(&self) -> bool {
-        self.tried == self.mail.len()
     }
 
     /// Whether every accepted recipient was delivered, or reported as failed.
