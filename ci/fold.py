@@ -621,7 +621,8 @@ class Ledger:
 
     def on_verb(self, event, f):
         self.answers.setdefault(event.link, []).append(event.at)
-        self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
+        if f["verb"] not in OPENING:
+            self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
 
     def on_reply(self, event, f):
         self.answers.setdefault(event.link, []).append(event.at)
@@ -729,11 +730,20 @@ class Listing:
 class Delivery:
     """A copy for a recipient at the end of the mail; or a report of failure."""
 
-    __slots__ = ("event", "source", "attempt", "learned", "notice")
+    __slots__ = ("event", "source", "attempt", "learned", "notice", "hop")
 
-    def __init__(self, event, source, attempt, learned, notice=False):
+    def __init__(self, event, source, attempt, learned, notice=False, hop=None):
         self.event, self.source, self.attempt = event, source, attempt
-        self.learned, self.notice = learned, notice
+        self.learned, self.notice, self.hop = learned, notice, hop
+
+    @property
+    def sent(self):
+        """The id of its end of data, if a link saw it."""
+        return self.hop.dot.id if self.hop else self.event.id
+
+
+# Verbs that begin a session and say nothing of mail.
+OPENING = ("AUTH", "STARTTLS", "X-ANONYMOUSTLS", "XEXPS", "XPEER", "XPROVE")
 
 
 class Outage:
@@ -959,12 +969,12 @@ class Judge:
                 learned = None
                 if reply and reply.f["code"] // 100 == 2:
                     learned = self.learned(hop.link, hop.conn, hop.dot, c, reply)
-                found.append(Delivery(c, c.f["from"], c.f["attempt"], learned))
+                found.append(Delivery(c, c.f["from"], c.f["attempt"], learned, hop=hop))
         for h in mail.hops:
             source, to = ends(h.link)
             if to != "mb" and is_end(to) and h.accepted(rcpt):
                 learned = self.learned(h.link, h.conn, h.dot, h.dot, h.reply(rcpt))
-                found.append(Delivery(h.dot, source, h.attempt, learned))
+                found.append(Delivery(h.dot, source, h.attempt, learned, hop=h))
         found.sort(key=lambda d: d.event.id)
         return found
 
@@ -1082,7 +1092,26 @@ class Judge:
                 until = self.held_until(h)
                 if not until or until.at >= x:
                     return True
-        return False
+        if c.notice or not c.hop or not c.hop.dot.id < e.sent < c.event.id:
+            return False
+        name, dot = c.hop.link, c.hop.dot.at
+        if self.kept(name, None, dot, c.event.at):
+            return True
+        return any(
+            self.lasts(n)
+            and a.at <= c.event.at
+            and (not self.ledger.until(n, a) or self.ledger.until(n, a).at >= dot)
+            for n, es in self.ledger.fired.items()
+            for a in es
+            if a.f.get("link") == name and "node" not in a.f and "conn" not in a.f
+            if not self.spares(n)
+        )
+
+    def spares(self, fault):
+        """A fault that leaves what stands on a link alone, or only keeps it waiting."""
+        act = self.steps[fault][1].get("act") if fault < len(self.steps) else None
+        name = act if type(act) is str else next(iter(act), None) if act else None
+        return name in ("refuse", "blackhole", "delay", "throttle")
 
     def told(self, node, c, before):
         """Whether the deliverer asked a node that could have told it."""
@@ -1172,8 +1201,9 @@ class Judge:
                     licence = "downstream-reply-lost"
             if not licence and over and any(e.source != c.source for e in before):
                 licence = "takeover-unaware"
-            if not licence and c.source not in used and self.returned(mail, c, before):
-                used.add(c.source)
+            turn = (c.source, c.attempt, "returned")
+            if not licence and turn not in used and self.returned(mail, c, before):
+                used.add(turn)
                 licence = "original-returned"
             if not licence and (first or c.attempt == 0) and upstream:
                 upstream -= 1
@@ -2085,6 +2115,17 @@ class Evidence:
         l, lives = self.l, self.l.lives.get(node, [])
         exits = [x["exit"] for x in lives if x["exit"] and x["exit"].id > first.id]
         exits = [e for e in exits if self.in_run(e)]
+        others = [
+            e.id
+            for fault, es in l.fired.items()
+            if fault != n
+            for e in es
+            if e.f.get("node") == node and e.id > first.id
+        ]
+        if l.quiet:
+            others.append(l.quiet.id)
+        if exits and exits[0].id > min(others, default=exits[0].id):
+            exits = []
         if not exits or (kind != "restart" and not exits[0].f["status"].startswith("signal 9")):
             self.lack(f"fault-effect of fault {n}: exit")
         back = next((x["ready"].id for x in lives if x["ready"] and x["ready"].id > first.id), None)
@@ -2126,20 +2167,22 @@ class Evidence:
         if type(act) is dict and "throttle" in act:
             return self.throttled(name, act["throttle"], first)
         source, to = ends(name)
+        before = self.next_on_link(n, first)
         if source == "client":
             for mail in l.mails.values():
                 for t in mail.tries:
                     if t.f["node"] == to and self.unanswered(t, act, conn, first):
-                        return True
+                        if t.outcome.id < before:
+                            return True
         elif conn is not None:
             msgs = {h.dot.f["msg"] for h in l.dots.get(name, []) if h.conn == conn}
             for msg in msgs:
                 for h in l.mails[msg].hops:
-                    again = ends(h.link)[0] == source and h.dot.id > first.id
+                    again = ends(h.link)[0] == source and first.id < h.dot.id < before
                     if again and h.conn != conn:
                         return True
         if conn is not None and any(
-            e.f["conn"] == conn and e.id > first.id and e.f["how"] != "fin"
+            e.f["conn"] == conn and first.id < e.id < before and e.f["how"] != "fin"
             for e in l.shuts.get(name, [])
         ):
             return True
@@ -2152,6 +2195,25 @@ class Evidence:
             if any(first.id < e.id < until for e in ended):
                 return True
         return act == "blackhole" and self.stalled(name, conn, first, l.removed.get(n))
+
+    def next_on_link(self, n, first):
+        """From where on another fault can have had the effect of this one."""
+        name, conn, found = first.f["link"], first.f.get("conn"), []
+        for fault, es in self.l.fired.items():
+            kind, step = self.j.steps[fault] if fault < len(self.j.steps) else ("", {})
+            act = step.get("act")
+            act = act if type(act) is str else next(iter(act), None) if act else None
+            if fault == n or (kind == "link" and act in ("refuse", "hold", "delay", "throttle")):
+                continue
+            for e in es:
+                if "node" in e.f:
+                    hits = e.f["node"] in ends(name)
+                else:
+                    other = e.f.get("conn")
+                    hits = e.f.get("link") == name and (None in (conn, other) or conn == other)
+                if hits and e.id > first.id:
+                    found.append(e.id)
+        return min(found, default=2**64)
 
     def stalled(self, name, conn, first, removed):
         """A transaction that went on only when the link carried again."""

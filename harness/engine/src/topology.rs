@@ -67,7 +67,7 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
         }
         if next_hops.is_empty() {
             let mailbox = link(Party::Mailbox);
-            routes.push(context! { domain => "*", next_hop => mailbox });
+            routes.push(context! { domain => "*", next_hop => mailbox.clone() });
             next_hops.push(mailbox);
         }
     }

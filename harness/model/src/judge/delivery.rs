@@ -20,6 +20,8 @@ pub(super) struct Delivery {
     pub(super) learned: Option<At>,
     /// The connection that it came on.
     pub(super) conn: Conn,
+    /// Its end of data, at the link.
+    pub(super) dot: Mark,
     /// It is a report of failure.
     pub(super) notice: bool,
 }
@@ -88,6 +90,7 @@ pub(super) fn deliveries(
                 from: copy.from,
                 attempt: copy.attempt,
                 conn: copy.conn,
+                dot: hop.map_or(copy.mark, |h| h.dot),
                 learned: reply.and_then(|a| {
                     let passage = Passage {
                         link,
@@ -122,6 +125,7 @@ pub(super) fn deliveries(
                 from: hop.link.from,
                 attempt: hop.attempt,
                 conn: hop.conn,
+                dot: hop.dot,
                 learned: learned(index, bounds, &passage),
                 notice: false,
             });
@@ -155,6 +159,7 @@ pub(super) fn settlements(
             from: notice.from,
             attempt: 0,
             conn: notice.conn,
+            dot: notice.mark,
             learned: learned(index, bounds, &passage),
             notice: true,
         });

@@ -245,6 +245,17 @@ impl<'a> Index<'a> {
             .any(|(since, until)| *since <= to && until.is_none_or(|u| u >= from))
     }
 
+    /// Whether a fault that lasts lay on the whole link then and kept or lost
+    /// what it carried.
+    pub(super) fn late(&self, link: Link, from: At, to: At) -> bool {
+        let mut slow = self.slow.get(&link).into_iter().flatten();
+        slow.any(|(since, until)| *since <= to && until.is_none_or(|u| u >= from))
+            || self.troubled(link).iter().any(|t| {
+                let lasts = t.until != Some(t.fired);
+                lasts && t.fired.at <= to && t.until.is_none_or(|u| u.at >= from)
+            })
+    }
+
     /// Copies in the target's mailboxes, with their content.
     pub(super) fn stored(&self, msg: Msg, rcpt: Rcpt) -> &[(u32, Digest)] {
         self.stored.get(&(msg, rcpt)).map_or(&[], Vec::as_slice)

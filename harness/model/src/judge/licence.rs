@@ -136,7 +136,8 @@ impl Scene<'_> {
 
     /// (b) too: the copy is the earlier transmission of the two. Its connection
     /// stood held when its deliverer handed the other one over, and went on
-    /// later.
+    /// later; or its link carried it so late that its deliverer had sent the
+    /// other one before it arrived.
     fn belated(
         &self,
         copy: &Delivery,
@@ -148,10 +149,12 @@ impl Scene<'_> {
                 h.conn == copy.conn && h.since.at <= at && h.until.is_none_or(|u| u.at >= at)
             })
         };
+        let link = Link::new(copy.from, Party::Mailbox);
+        let late = || self.index.late(link, copy.dot.at, copy.mark.at);
         let free = copy.learned.is_none()
-            && earlier
-                .iter()
-                .any(|p| p.from == copy.from && stood(p.mark.at));
+            && earlier.iter().filter(|p| p.from == copy.from).any(|p| {
+                stood(p.mark.at) || (copy.dot.id < p.dot.id && p.dot.id < copy.mark.id && late())
+            });
         (free && used.insert((b'b', copy.mark.id, copy.from)))
             .then_some(Licence::DownstreamReplyLost)
     }
@@ -249,7 +252,9 @@ impl Scene<'_> {
                     !o.emptied && (!o.node || o.end.is_some_and(|end| end <= copy.mark.at))
                 })
         });
-        (back && used.insert((b'd', 0, copy.from))).then_some(Licence::OriginalReturned)
+        // Each attempt that it was given is a message of its own.
+        (back && used.insert((b'd', copy.attempt.into(), copy.from)))
+            .then_some(Licence::OriginalReturned)
     }
 
     /// Whether a message can have come by takeovers from one node to another

@@ -411,10 +411,12 @@ impl Ledger {
                     }
                 }
             }
-            What::Verb { conn, .. } => {
+            What::Verb { conn, verb, .. } => {
                 if let Some(w) = self.wire(link) {
                     w.exchanges.push(mark);
-                    w.asked.push((mark, *conn));
+                    if !wire::OPENING.contains(&verb.as_str()) {
+                        w.asked.push((mark, *conn));
+                    }
                 }
             }
             What::Opaque { .. } => {

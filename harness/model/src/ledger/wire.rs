@@ -4,6 +4,16 @@ use super::Mark;
 use crate::event::{Conn, Shut};
 use crate::party::Party;
 
+/// Verbs that begin a session, and say nothing of mail.
+pub(super) const OPENING: [&str; 6] = [
+    "AUTH",
+    "STARTTLS",
+    "X-ANONYMOUSTLS",
+    "XEXPS",
+    "XPEER",
+    "XPROVE",
+];
+
 /// The end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -45,8 +55,8 @@ pub struct Wire {
     pub ended: Vec<End>,
     /// Completed exchanges: a reply stood at the link.
     pub exchanges: Vec<Mark>,
-    /// Those of them that carried no mail: the dialling side asked something
-    /// and was answered; and on which connection.
+    /// Those of them that carried no mail and did more than begin a session: the
+    /// dialling side asked something and was answered; and on which connection.
     pub asked: Vec<(Mark, Conn)>,
     /// It stood held.
     pub held: Vec<Held>,

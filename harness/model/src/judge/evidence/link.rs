@@ -6,7 +6,7 @@ use crate::event::{Conn, Shut};
 use crate::ledger::{Fired, Hop, Ledger, Mark, Wire};
 use crate::party::{Link, Party, Witness};
 use crate::plan::Plan;
-use crate::scenario::{LinkAct, Rate};
+use crate::scenario::{LinkAct, Rate, Step};
 use crate::verdict::EvidenceKind;
 
 pub(super) fn held(ledger: &Ledger, fault: u32) -> Option<(Link, Mark)> {
@@ -31,6 +31,9 @@ pub(super) fn on_link(
         return;
     };
     let until = until(ledger, fired);
+    let next = next(plan, ledger, link, fired);
+    // What another fault can have done is no effect of this one.
+    let within = |mark: Mark| mark.id > fired.mark.id && mark.id < next;
     let empty = Wire::default();
     let wire = ledger.wires.get(&link).unwrap_or(&empty);
     let effect: Option<(Witness, Mark, String)> = match act {
@@ -55,13 +58,13 @@ pub(super) fn on_link(
         | LinkAct::HalfClose
         | LinkAct::CutAt(_)
         | LinkAct::Mute(_)
-        | LinkAct::Blackhole => unanswered(ledger, link, act, fired)
-            .or_else(|| resent(ledger, link, fired))
+        | LinkAct::Blackhole => unanswered(ledger, link, act, fired, next)
+            .or_else(|| resent(ledger, link, fired, next))
             .or_else(|| {
                 let conn = fired.conn?;
                 wire.ended
                     .iter()
-                    .find(|e| e.conn == conn && e.mark.id > fired.mark.id && e.how != Shut::Fin)
+                    .find(|e| e.conn == conn && within(e.mark) && e.how != Shut::Fin)
                     .map(|e| {
                         (
                             Witness::Link(link),
@@ -104,6 +107,37 @@ pub(super) fn on_link(
         ),
         None => proof.lack(format!("{label}: no mail was passing {link}")),
     }
+}
+
+/// The id from which on another fault can have had the effect of one on a
+/// link: the next that hits a node at its end, the same connection, or the
+/// whole link, if it is not one that leaves connections alone.
+fn next(plan: &Plan, ledger: &Ledger, link: Link, fired: Fired) -> u64 {
+    let others = ledger.faults.iter().flat_map(|(fault, receipts)| {
+        let spares = match plan.scenario.steps.get(*fault as usize) {
+            Some(Step::Link(l)) => matches!(
+                l.act,
+                LinkAct::Refuse | LinkAct::Hold | LinkAct::Delay(_) | LinkAct::Throttle(_)
+            ),
+            _ => false,
+        };
+        let own = receipts.fired.iter().any(|f| f.mark == fired.mark);
+        receipts.fired.iter().filter(move |f| {
+            let hits = match f.node {
+                Some(node) => link.touches(node),
+                None => {
+                    f.link == Some(link)
+                        && (f.conn.is_none() || fired.conn.is_none() || f.conn == fired.conn)
+                }
+            };
+            !own && !spares && hits
+        })
+    });
+    others
+        .map(|f| f.mark.id)
+        .filter(|id| *id > fired.mark.id)
+        .min()
+        .unwrap_or(u64::MAX)
 }
 
 /// What a fault on a whole link did to one of its connections, or to a dial,
@@ -348,6 +382,7 @@ fn unanswered(
     link: Link,
     act: &LinkAct,
     fired: Fired,
+    next: u64,
 ) -> Option<(Witness, Mark, String)> {
     if link.from != Party::Client {
         return None;
@@ -368,7 +403,7 @@ fn unanswered(
                 } else {
                     refused || o.end.iter().any(|c| *c != 0)
                 };
-                let short = o.mark.id > fired.mark.id && !got;
+                let short = o.mark.id > fired.mark.id && o.mark.id < next && !got;
                 short.then(|| {
                     (
                         Witness::Client,
@@ -385,7 +420,7 @@ fn unanswered(
 
 /// A node handed the message over once more: it did not learn of the first
 /// time.
-fn resent(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Witness, Mark, String)> {
+fn resent(ledger: &Ledger, link: Link, fired: Fired, next: u64) -> Option<(Witness, Mark, String)> {
     let conn = fired.conn?;
     (0u32..).zip(&ledger.mails).find_map(|(msg, mail)| {
         mail.hops
@@ -393,7 +428,10 @@ fn resent(ledger: &Ledger, link: Link, fired: Fired) -> Option<(Witness, Mark, S
             .any(|h| h.link == link && h.conn == conn)
             .then(|| {
                 mail.hops.iter().find(|h| {
-                    h.link.from == link.from && h.conn != conn && h.dot.id > fired.mark.id
+                    h.link.from == link.from
+                        && h.conn != conn
+                        && h.dot.id > fired.mark.id
+                        && h.dot.id < next
                 })
             })
             .flatten()

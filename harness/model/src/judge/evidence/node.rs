@@ -41,12 +41,13 @@ pub(super) fn gone(
 ) {
     // The first end of a life after the fault: when the run is taken down
     // every node is killed, and that is no effect of any fault.
+    let next = next(ledger, node, fired);
     let exit = ledger.lives.get(&node).and_then(|lives| {
         lives
             .iter()
             .filter_map(|l| l.exit.map(|e| (e, l.killed)))
             .find(|(e, _)| e.id > fired.mark.id && in_run(ledger, *e))
-            .filter(|(_, killed)| graceful || *killed)
+            .filter(|(e, killed)| (graceful || *killed) && e.id < next)
             .map(|(e, _)| e)
     });
     match exit {
@@ -68,6 +69,22 @@ pub(super) fn gone(
         ),
         None => proof.lack(format!("{label}: no link noticed that {node} was gone")),
     }
+}
+
+/// The id from which on an end of a node is no effect of a fault: that of the
+/// next other fault of the node, or of the last silence, after which the run
+/// is taken down.
+fn next(ledger: &Ledger, node: Party, fired: Fired) -> u64 {
+    let others = ledger.faults.values().filter_map(|receipts| {
+        let own = receipts.fired.iter().any(|f| f.mark == fired.mark);
+        let of_node = receipts.fired.iter().filter(|f| f.node == Some(node));
+        of_node
+            .map(|f| f.mark.id)
+            .filter(|id| !own && *id > fired.mark.id)
+            .min()
+    });
+    let quiet = ledger.quiet.map(|quiet| quiet.mark.id);
+    others.chain(quiet).min().unwrap_or(u64::MAX)
 }
 
 /// Un-synced work was lost.
