@@ -165,7 +165,10 @@ EVENTS = {
         "link",
     ),
     "dot": (
-        record({"conn": U32, "rcpts": RCPTS, "digest": text}, {"msg": U32, "attempt": U16}),
+        record(
+            {"conn": U32, "rcpts": RCPTS, "digest": text},
+            {"msg": U32, "attempt": U16, "strangers": many(text), "reverse": text},
+        ),
         "link",
     ),
     "reply": (
@@ -489,7 +492,7 @@ class Ledger:
         self.asked, self.dots = {}, {}
         self.harms, self.damages, self.damage_reads = [], [], []
         self.released, self.waited, self.measured = [], [], []
-        self.resumed, self.answers = [], {}
+        self.resumed, self.answers, self.reversed = [], {}, []
         self.clocks = []
         self.opened, self.happenings = {}, {}  # by link and connection; by fault
         self.moved = self.quiet = self.end = None
@@ -612,6 +615,10 @@ class Ledger:
         self.dots.setdefault(event.link, []).append(hop)
         if not event.link.startswith("client->"):
             mail.hops.append(hop)
+            if ends(event.link)[1] != "mb":
+                mail.strangers += f.get("strangers", [])
+            if "reverse" in f:
+                self.reversed.append(event)
             return
         for t in reversed(mail.tries):
             if t.f["attempt"] == hop.attempt and not t.hop:
@@ -620,8 +627,8 @@ class Ledger:
         self.troubles.append(f"event {event.id} is of an attempt that never began")
 
     def on_verb(self, event, f):
-        self.answers.setdefault(event.link, []).append(event.at)
         if f["verb"] not in OPENING:
+            self.answers.setdefault(event.link, []).append(event.at)
             self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
 
     def on_reply(self, event, f):
@@ -735,6 +742,11 @@ class Delivery:
     def __init__(self, event, source, attempt, learned, notice=False, hop=None):
         self.event, self.source, self.attempt = event, source, attempt
         self.learned, self.notice, self.hop = learned, notice, hop
+
+    @property
+    def sent_at(self):
+        """The time of its end of data."""
+        return self.hop.dot.at if self.hop else self.event.at
 
     @property
     def sent(self):
@@ -887,10 +899,10 @@ class Judge:
             # A fault that was taken back before is not the cause.
             first = bisect.bisect_left(fired, (life["start"].at, -1))
             start = gone
-            for at, n in fired[first:]:
+            for at, fault in fired[first:]:
                 if at > gone:
                     break
-                if n not in self.ledger.removed or self.ledger.removed[n].at > gone:
+                if fault not in self.ledger.removed or self.ledger.removed[fault].at > gone:
                     start = at
                     break
             # A life that ends before it answers is part of the outage.
@@ -936,10 +948,16 @@ class Judge:
         ways = (f"{seen}->{by}", f"{by}->{seen}")
         if seen[0] != "n" or by[0] != "n" or any(w in self.ledger.opaque for w in ways):
             return []
-        heard = sorted(at for w in ways for at in self.ledger.answers.get(w, []))
+        own = self.outages(seen)
+        heard = list(self.ledger.answers.get(ways[1], []))
+        for at in self.ledger.answers.get(ways[0], []):
+            if not any(o.start <= at and (o.end is None or at <= o.end) for o in own):
+                heard.append(at)
+        heard.sort()
         outages, made = sorted(outages, key=lambda o: o.start), []
         for first, outage in enumerate(outages):
             start, end, emptied, own = outage.start, outage.end, outage.emptied, outage.own
+            died = outage.died
             for later in outages[first + 1 :]:
                 if end is None or later.start - end > self.time("poll"):
                     break
@@ -950,7 +968,8 @@ class Judge:
                 if word is not None:
                     end = word if end is None else min(end, word)
                 emptied, own = emptied or later.emptied, own or later.own
-                made.append(Outage(start, end, emptied=emptied, own=own))
+                died = died or later.died
+                made.append(Outage(start, end, emptied=emptied, died=died, own=own))
         return made
 
     def deliveries(self, mail, rcpt):
@@ -1018,9 +1037,11 @@ class Judge:
         # Whoever waits gives up one day; what arrives then is heard by nobody.
         if self.kept(name, conn, dot.at, until):
             return None
+        opened = self.ledger.opened.get((name, conn))
         for o in self.outages(source):
-            if o.died and o.start <= until and (o.end is None or o.end > taken.at):
-                return None
+            if o.died and o.start <= until:
+                if o.end is None or o.end > taken.at or (opened and opened.at < o.start):
+                    return None
         return at
 
     def kept(self, name, conn, since, until):
@@ -1078,7 +1099,7 @@ class Judge:
                     continue
                 if not c.notice and hop.attempt not in (0, c.attempt):
                     continue
-            if self.out_of_reach(node, c.source, c.event.at) and not self.told(node, c, before):
+            if self.out_of_reach(node, c.source, c.sent_at) and not self.told(node, c, before):
                 return True
         return False
 
@@ -1122,7 +1143,7 @@ class Judge:
                 # What was said on a connection that a fault hit may not have
                 # been heard.
                 if any(
-                    e.learned + record < at < c.event.at - record and conn not in self.conn_fired
+                    e.learned + record < at < c.sent_at - record and conn not in self.conn_fired
                     for at, conn in asked
                 ):
                     return True
@@ -1142,7 +1163,7 @@ class Judge:
         ):
             return False
         for e in before:
-            x, reached, fresh = e.event.at, set(), {c.source}
+            x, reached, fresh = e.sent_at, set(), {c.source}
             while fresh:
                 holder = fresh.pop()
                 for node in self.nodes:
@@ -1152,7 +1173,7 @@ class Judge:
                         continue
                     if any(
                         self.legal(o, x)
-                        and (holder != c.source or self.over_for(o, c.event.at))
+                        and (holder != c.source or self.over_for(o, c))
                         for o in self.outages_seen(holder, node)
                     ):
                         reached.add(node)
@@ -1161,12 +1182,14 @@ class Judge:
                 return True
         return False
 
-    @staticmethod
-    def over_for(outage, x):
-        """The node of an outage may deliver again at x what it had."""
+    def over_for(self, outage, c):
+        """The node of an outage may deliver again what it had, or had sent it."""
         if outage.emptied:
             return False
-        return not outage.own or (outage.end is not None and outage.end <= x)
+        if not outage.own or (outage.end is not None and outage.end <= c.event.at):
+            return True
+        opened = self.ledger.opened.get((c.source + "->mb", c.event.f.get("conn")))
+        return outage.died and opened is not None and opened.at < outage.start
 
     def licences(self, mail, rcpt, deliveries):
         """Licences of the extra copies, None for one without."""
@@ -1742,6 +1765,8 @@ class Judge:
             self.find("phantom", len(l.phantoms))
         if any(mail.strangers for mail in l.mails.values()) or self.elsewhere():
             self.find("misrouted")
+        if l.reversed:
+            self.find("reverse-path-changed")
 
         def count(c):
             return self.classes.get(c, 0)

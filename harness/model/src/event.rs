@@ -301,6 +301,12 @@ pub enum What {
         attempt: Option<Attempt>,
         /// The recipients with an accepting RCPT reply.
         rcpts: Vec<Rcpt>,
+        /// Envelope recipients with one that are not this message's.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        strangers: Vec<String>,
+        /// Its reverse path, where that is not this message's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reverse: Option<String>,
         /// Digest of body and harness headers, as they passed.
         digest: String,
     },

@@ -62,6 +62,8 @@ fn dot(
     let mut msg = None;
     let mut attempt = None;
     let mut rcpts = Vec::new();
+    let mut strangers = Vec::new();
+    let mut reverse = None;
     let mut digest = body.map(digest_text).unwrap_or_default();
     if let Some(transaction) = c.observer().numbered(number) {
         let head = &transaction.head;
@@ -82,13 +84,15 @@ fn dot(
         if let Some(msg) = msg {
             // A reply that is still on its way may turn out to accept.
             let may = |rcpt: &&ObservedRcpt| rcpt.code.is_none_or(|code| code / 100 == 2);
-            rcpts.extend(
-                transaction
-                    .rcpts
-                    .iter()
-                    .filter(may)
-                    .filter_map(|rcpt| of(msg, rcpt)),
-            );
+            for rcpt in transaction.rcpts.iter().filter(may) {
+                match of(msg, rcpt) {
+                    Some(rcpt) => rcpts.push(rcpt),
+                    None => strangers.push(words(&rcpt.address)),
+                }
+            }
+            if workload::read_sender(&transaction.from) != Some(msg) {
+                reverse = Some(words(&transaction.from));
+            }
         }
     }
     // Only the latest are asked for: a reply to the end of data comes before
@@ -102,8 +106,16 @@ fn dot(
         msg,
         attempt,
         rcpts,
+        strangers,
+        reverse,
         digest,
     }
+}
+
+/// An address of an envelope as text for people: short and printable.
+fn words(address: &[u8]) -> String {
+    let shown = &address[..address.len().min(200)];
+    shown.escape_ascii().to_string()
 }
 
 /// The recipient, if it is one of this message's.

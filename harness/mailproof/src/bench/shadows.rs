@@ -128,6 +128,8 @@ mod tests {
             msg: Some(msg),
             attempt: Some(1),
             rcpts: vec![0],
+            strangers: Vec::new(),
+            reverse: None,
             digest: String::new(),
         };
         let taken = What::Taken {

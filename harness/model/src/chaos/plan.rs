@@ -41,6 +41,7 @@ pub(super) fn faults(
         });
     }
     let kinds = swarm::kinds(&may, &mut source.of("swarm"));
+    let certain = swarm::certain(&kinds, &may);
     let rng = &mut source.of("faults");
     let mut line = Line {
         within: chaos.within,
@@ -60,8 +61,11 @@ pub(super) fn faults(
         // The first, and some more, strike where mail passes for certain, so
         // that few seeds break nothing.
         let sure = n == 0 || chance(rng, 30);
+        // The first is mostly of a kind that is felt wherever mail passes.
+        let first = n == 0 && chance(rng, 85);
         for _ in 0..TRIES {
-            let Some(kind) = weighted(rng, &kinds) else {
+            let of = if first { &certain } else { &kinds };
+            let Some(kind) = weighted(rng, of) else {
                 break;
             };
             if let Some(drawn) = line.draft(share, sure).fault(rng, kind)

@@ -25,6 +25,39 @@ pub(super) fn kinds(may: &[ChaosKind], rng: &mut Rng) -> Vec<(ChaosKind, u64)> {
         .collect()
 }
 
+/// Of the kinds that are on those that are felt wherever mail passes; where
+/// there is none, of those that may be; else all that are on.
+pub(super) fn certain(on: &[(ChaosKind, u64)], may: &[ChaosKind]) -> Vec<(ChaosKind, u64)> {
+    let plain = |kind: &ChaosKind| {
+        matches!(
+            kind,
+            ChaosKind::Crash
+                | ChaosKind::PowerCut
+                | ChaosKind::NodeSilent
+                | ChaosKind::NodeLost
+                | ChaosKind::Pause
+                | ChaosKind::Restart
+                | ChaosKind::Hold
+                | ChaosKind::Reset
+                | ChaosKind::LoseReply
+                | ChaosKind::CutAt
+        )
+    };
+    let of = |kinds: Vec<(ChaosKind, u64)>| {
+        let certain = kinds.into_iter().filter(|(kind, _)| plain(kind));
+        certain.collect::<Vec<_>>()
+    };
+    let mut certain = of(on.to_vec());
+    if certain.is_empty() {
+        certain = of(may.iter().map(|kind| (*kind, felt(*kind))).collect());
+    }
+    if certain.is_empty() {
+        on.to_vec()
+    } else {
+        certain
+    }
+}
+
 /// How likely such a fault is felt: kinds that often pass unnoticed are drawn
 /// less often.
 fn felt(kind: ChaosKind) -> u64 {

@@ -231,8 +231,8 @@ impl Director {
             .max(self.sender.first_outcome)
             .max(self.sender.progress);
         // An attempt may still wait for a reply that never comes, and what came
-        // of it has to be tried again.
-        if !self.sender.is_settled() {
+        // of it has to be tried again. Whoever is refused hears that.
+        if self.sender.is_unheard() {
             from = from
                 .saturating_add(self.sender.patience)
                 .saturating_add(self.sender.resend)

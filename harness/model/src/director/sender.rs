@@ -52,6 +52,8 @@ struct Mail {
     session: u16,
     busy: bool,
     gave_up: bool,
+    /// It is not settled, and its last attempt that ended, if any, had no reply.
+    unheard: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -86,6 +88,8 @@ pub(super) struct Sender {
 
     busy: usize,
     settled: usize,
+    /// Messages that are so.
+    unheard: usize,
     accepted: usize,
     total_rcpts: u64,
     delivered_rcpts: u64,
@@ -119,6 +123,7 @@ impl Sender {
                     session: 0,
                     busy: false,
                     gave_up: false,
+                    unheard: true,
                 }
             })
             .collect();
@@ -148,6 +153,7 @@ impl Sender {
             stopped: false,
             busy: 0,
             settled: 0,
+            unheard: workload.messages as usize,
             accepted: 0,
             total_rcpts,
             delivered_rcpts: 0,
@@ -252,6 +258,7 @@ impl Sender {
         let mut accepted: Set = 0;
         let mut refused: Set = 0;
         let mut unanswered = false;
+        let mut silent = false;
         let mut taken = 0;
         for (i, rcpt) in members(mail.unsettled).enumerate() {
             let mut code = rcpts.get(i).copied().unwrap_or(0);
@@ -266,7 +273,10 @@ impl Sender {
             match code / 100 {
                 2 => accepted |= 1 << rcpt,
                 5 => refused |= 1 << rcpt,
-                _ => unanswered |= code == 0 || code == 421,
+                _ => {
+                    unanswered |= code == 0 || code == 421;
+                    silent |= code == 0;
+                }
             }
         }
         if mail.attempt == 1 {
@@ -295,6 +305,12 @@ impl Sender {
         } else {
             self.again
                 .push(Reverse((now.saturating_add(self.resend), msg)));
+        }
+        let unheard = silent && mail.unsettled != 0 && !mail.gave_up;
+        match (std::mem::replace(&mut mail.unheard, unheard), unheard) {
+            (true, false) => self.unheard -= 1,
+            (false, true) => self.unheard += 1,
+            _ => {}
         }
 
         let state = &mut self.sessions[session];
@@ -415,6 +431,11 @@ impl Sender {
     /// Whether every message is settled: accepted, refused or given up.
     pub(super) fn is_settled(&self) -> bool {
         self.settled == self.mail.len()
+    }
+
+    /// Whether some message may still be waiting for a reply that never comes.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard > 0
     }
 
     /// Whether every accepted recipient was delivered, or reported as failed.

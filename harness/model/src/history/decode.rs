@@ -217,12 +217,15 @@ impl Cursor<'_> {
                 let (msg, attempt) = self.transaction()?;
                 self.literal(b",\"rcpts\":")?;
                 let rcpts = self.numbers()?;
+                // What is odd about it is a case for the slow way.
                 self.literal(b",\"digest\":\"")?;
                 What::Dot {
                     conn,
                     msg,
                     attempt,
                     rcpts,
+                    strangers: Vec::new(),
+                    reverse: None,
                     digest: self.string()?,
                 }
             }

@@ -90,6 +90,8 @@ fn what(out: &mut Vec<u8>, what: &What) -> serde_json::Result<()> {
             msg,
             attempt,
             rcpts,
+            strangers,
+            reverse,
             digest,
         } => {
             out.extend_from_slice(b"{\"dot\":{\"conn\":");
@@ -97,6 +99,14 @@ fn what(out: &mut Vec<u8>, what: &What) -> serde_json::Result<()> {
             transaction(out, *msg, *attempt);
             out.extend_from_slice(b",\"rcpts\":");
             numbers(out, rcpts);
+            if !strangers.is_empty() {
+                out.extend_from_slice(b",\"strangers\":");
+                serde_json::to_writer(&mut *out, strangers)?;
+            }
+            if let Some(reverse) = reverse {
+                out.extend_from_slice(b",\"reverse\":");
+                string(out, reverse)?;
+            }
             out.extend_from_slice(b",\"digest\":");
             string(out, digest)?;
         }

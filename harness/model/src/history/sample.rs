@@ -190,6 +190,8 @@ impl Draw {
                 msg: d.some(Self::u32),
                 attempt: d.some(Self::u16),
                 rcpts: d.list(Self::u16),
+                strangers: d.list(Self::text),
+                reverse: d.some(Self::text),
                 digest: note,
             },
             16 => What::Reply {

@@ -198,10 +198,13 @@ fn learned(index: &Index<'_>, bounds: Bounds, passage: &Passage) -> Option<At> {
     // Whoever waits gives up one day, and what arrives then is heard by nobody.
     let kept = index.kept(link, conn, dot.at, until);
     // Dead already when the copy was taken counts too: what it had sent was
-    // still on its way, held at a link say.
-    let dead = index
-        .outages(link.from)
-        .iter()
-        .any(|o| o.died && o.start <= until && o.end.is_none_or(|end| end > taken.at));
+    // still on its way, held at a link say; and back since then it has no such
+    // connection.
+    let opened = index.opened(conn);
+    let dead = index.outages(link.from).iter().any(|o| {
+        let lasts = o.end.is_none_or(|end| end > taken.at);
+        let before = || opened.is_some_and(|open| open.at < o.start);
+        o.died && o.start <= until && (lasts || before())
+    });
     (!cut && !broken && !kept && !dead).then_some(at)
 }

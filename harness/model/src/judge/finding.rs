@@ -246,6 +246,7 @@ pub(super) fn all(
     }
     strangers(frame, &mut findings);
     elsewhere(frame, &mut findings);
+    reversed(frame, &mut findings);
     phantoms(frame.ledger, &mut findings);
     findings.sort_by_key(|f| !f.fails);
     (findings, excused)
@@ -357,6 +358,28 @@ fn strangers(frame: &Frame<'_>, findings: &mut Vec<Finding>) {
             rule: "C018".to_owned(),
             kind: "misrouted".to_owned(),
             text: format!("message {msg} was delivered to <{to}>, which is none of its recipients"),
+            count,
+            message: Some(msg),
+            recipient: None,
+            fails: true,
+            timeline: vec![mark.id],
+        });
+    }
+}
+
+/// Messages whose reverse path was another beyond the first node.
+fn reversed(frame: &Frame<'_>, findings: &mut Vec<Finding>) {
+    let mut all = (0u32..)
+        .zip(&frame.ledger.mails)
+        .filter_map(|(msg, mail)| mail.reversed.first().map(|first| (msg, first)));
+    if let Some((msg, (mark, link, reverse))) = all.next() {
+        let count = 1 + all.count() as u64;
+        findings.push(Finding {
+            rule: "D008".to_owned(),
+            kind: "reverse-path-changed".to_owned(),
+            text: format!(
+                "message {msg} passed {link} with the reverse path <{reverse}>, which is not its own: no report would reach its sender"
+            ),
             count,
             message: Some(msg),
             recipient: None,

@@ -22,6 +22,7 @@ pub(super) struct Index<'a> {
     troubled: BTreeMap<Link, Vec<Trouble>>,
     /// Some link between nodes could not be read.
     pub(super) opaque_inside: bool,
+    opened: HashMap<Conn, Mark>,
     held: HashMap<Conn, Vec<Stretch>>,
     slow: HashMap<Link, Vec<Stretch>>,
     stored: HashMap<(Msg, Rcpt), Vec<(u32, Digest)>>,
@@ -205,6 +206,12 @@ impl<'a> Index<'a> {
                 .iter()
                 .any(|(l, w)| w.opaque && l.to.is_node() && l.from.is_node()),
             fired,
+            opened: ledger
+                .wires
+                .values()
+                .flat_map(|w| &w.opened)
+                .map(|(mark, conn)| (*conn, *mark))
+                .collect(),
             held,
             slow,
             stored,
@@ -235,6 +242,11 @@ impl<'a> Index<'a> {
     /// `None`: not while the connection lasted.
     pub(super) fn fired(&self, conn: Conn) -> &[(Mark, Option<Mark>)] {
         self.fired.get(&conn).map_or(&[], Vec::as_slice)
+    }
+
+    /// When a connection was open.
+    pub(super) fn opened(&self, conn: Conn) -> Option<Mark> {
+        self.opened.get(&conn).copied()
     }
 
     /// Whether a connection stood held, or its link carried nothing or late,

@@ -32,7 +32,7 @@ pub(super) fn all(
             if own.len() + cut.len() < 2 {
                 continue;
             }
-            let Some(heard) = exchanges(ledger, seen, by) else {
+            let Some(heard) = exchanges(ledger, own, seen, by) else {
                 continue;
             };
             let mut all: Vec<Outage> = own.iter().chain(cut).copied().collect();
@@ -46,17 +46,24 @@ pub(super) fn all(
     joined
 }
 
-/// When two nodes exchanged anything, in order; `None`: not all of it could be
-/// read.
-fn exchanges(ledger: &Ledger, a: Party, b: Party) -> Option<Vec<At>> {
+/// When a node can have been heard by another, in order: it answered the
+/// other, or, while it lived, was answered itself. A mere beginning of a session
+/// is no contact. `None`: not all of it could be read.
+fn exchanges(ledger: &Ledger, own: &[Outage], seen: Party, by: Party) -> Option<Vec<At>> {
     let mut heard = Vec::new();
-    for link in [Link::new(a, b), Link::new(b, a)] {
-        if let Some(wire) = ledger.wires.get(&link) {
-            if wire.opaque {
-                return None;
-            }
-            heard.extend(wire.exchanges.iter().map(|mark: &Mark| mark.at));
+    for link in [Link::new(by, seen), Link::new(seen, by)] {
+        let Some(wire) = ledger.wires.get(&link) else {
+            continue;
+        };
+        if wire.opaque {
+            return None;
         }
+        let out = |at: At| {
+            let within = |o: &Outage| o.start <= at && o.end.is_none_or(|end| at <= end);
+            link.from == seen && own.iter().any(within)
+        };
+        let told = wire.told.iter().map(|mark: &Mark| mark.at);
+        heard.extend(told.filter(|at| !out(*at)));
     }
     heard.sort_unstable();
     Some(heard)

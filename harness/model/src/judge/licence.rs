@@ -188,7 +188,7 @@ impl Scene<'_> {
                 && (copy.notice || h.attempt == copy.attempt || h.attempt == 0)
         };
         let legal = |from: Party| {
-            self.out_of_reach(from, copy.from, copy.mark.at) && !self.told(from, copy, earlier)
+            self.out_of_reach(from, copy.from, copy.dot.at) && !self.told(from, copy, earlier)
         };
         if self.index.opaque_inside {
             // Who gave what to whom cannot be read.
@@ -217,7 +217,8 @@ impl Scene<'_> {
             .any(|done| {
                 // Exchanges stand in order of time.
                 let after = done.saturating_add(self.bounds.record);
-                let before = copy.mark.at.saturating_sub(self.bounds.record);
+                // What it has sent it cannot take back.
+                let before = copy.dot.at.saturating_sub(self.bounds.record);
                 let next = wire.asked.partition_point(|(e, _)| e.at <= after);
                 // What was said on a connection that a fault hit may not have
                 // been heard.
@@ -246,10 +247,14 @@ impl Scene<'_> {
         if !self.takeover || own || !given {
             return None;
         }
+        // What comes from a node that is dead it had sent while it lived.
+        let opened = self.index.opened(copy.conn);
+        let on_its_way = |o: &Outage| opened.is_some_and(|open| open.at < o.start);
         let back = earlier.iter().any(|p| {
             p.from != copy.from
-                && self.reached(copy.from, p.from, p.mark.at, |o| {
-                    !o.emptied && (!o.node || o.end.is_some_and(|end| end <= copy.mark.at))
+                && self.reached(copy.from, p.from, p.dot.at, |o| {
+                    let over = o.end.is_some_and(|end| end <= copy.mark.at);
+                    !o.emptied && (!o.node || over || (o.died && on_its_way(o)))
                 })
         });
         // Each attempt that it was given is a message of its own.

@@ -196,6 +196,8 @@ pub struct Mail {
     pub gave_up: Option<Mark>,
     /// Envelope recipients that were not this message's.
     pub strangers: Vec<(Mark, String)>,
+    /// Reverse paths that were not this message's, and where they passed.
+    pub reversed: Vec<(Mark, Link, String)>,
 }
 
 impl Mail {

@@ -382,11 +382,14 @@ impl Ledger {
                 msg,
                 attempt,
                 rcpts,
+                strangers,
+                reverse,
                 digest,
             } => {
                 self.moved = Some(mark);
                 if let (Some(link), Some(msg)) = (link, msg) {
                     self.dot(mark, link, *conn, *msg, attempt.unwrap_or(0), rcpts, digest);
+                    self.odd(mark, link, *msg, strangers, reverse.as_ref());
                 }
             }
             What::Reply {
@@ -400,6 +403,7 @@ impl Ledger {
                 if let Some(link) = link {
                     if let Some(w) = self.wire(Some(link)) {
                         w.exchanges.push(mark);
+                        w.told.push(mark);
                     }
                     if let (Some(msg), "dot") = (msg, to.as_str()) {
                         let answer = Answer {
@@ -415,6 +419,7 @@ impl Ledger {
                 if let Some(w) = self.wire(link) {
                     w.exchanges.push(mark);
                     if !wire::OPENING.contains(&verb.as_str()) {
+                        w.told.push(mark);
                         w.asked.push((mark, *conn));
                     }
                 }
@@ -600,6 +605,30 @@ impl Ledger {
         }
         if let Some(note) = broken {
             self.trouble(mark, note);
+        }
+    }
+
+    /// What is odd about the envelope of a transaction beyond the client's link.
+    /// Strangers that the mailbox takes, it says itself.
+    fn odd(
+        &mut self,
+        mark: Mark,
+        link: Link,
+        msg: Msg,
+        strangers: &[String],
+        reverse: Option<&String>,
+    ) {
+        if link.from == Party::Client || (strangers.is_empty() && reverse.is_none()) {
+            return;
+        }
+        if let Some(mail) = self.mail(msg, mark) {
+            if link.to != Party::Mailbox {
+                let strangers = strangers.iter().map(|s| (mark, s.clone()));
+                mail.strangers.extend(strangers);
+            }
+            if let Some(reverse) = reverse {
+                mail.reversed.push((mark, link, reverse.clone()));
+            }
         }
     }
 

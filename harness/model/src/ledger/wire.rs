@@ -55,8 +55,10 @@ pub struct Wire {
     pub ended: Vec<End>,
     /// Completed exchanges: a reply stood at the link.
     pub exchanges: Vec<Mark>,
-    /// Those of them that carried no mail and did more than begin a session: the
-    /// dialling side asked something and was answered; and on which connection.
+    /// Those of them that did more than begin a session.
+    pub told: Vec<Mark>,
+    /// Those of these that carried no mail: the dialling side asked something
+    /// and was answered; and on which connection.
     pub asked: Vec<(Mark, Conn)>,
     /// It stood held.
     pub held: Vec<Held>,
