@@ -1031,13 +1031,18 @@ class Judge:
         for e, over in self.conn_fired.get(conn, ()):
             if e.at <= until and (not over or over.id >= dot.id):
                 return None
+        opened = self.ledger.opened.get((name, conn))
         for e, over in self.whole_link(name):
-            if e.at <= until and (not over or over.id >= dot.id):
+            if e.at > until:
+                continue
+            if not over or over.id >= dot.id:
+                return None
+            # What a cut kept passes when it is over, and nobody may wait for it.
+            if over is not e and over.at + record >= dot.at and opened and opened.id < over.id:
                 return None
         # Whoever waits gives up one day; what arrives then is heard by nobody.
         if self.kept(name, conn, dot.at, until):
             return None
-        opened = self.ledger.opened.get((name, conn))
         for o in self.outages(source):
             if o.died and o.start <= until:
                 if o.end is None or o.end > taken.at or (opened and opened.at < o.start):

@@ -191,16 +191,20 @@ fn learned(index: &Index<'_>, bounds: Bounds, passage: &Passage) -> Option<At> {
         .fired(conn)
         .iter()
         .any(|(f, over)| f.at <= until && over.is_none_or(|o| o.id >= dot.id));
-    let broken = index
-        .troubled(link)
-        .iter()
-        .any(|t| t.fired.at <= until && t.until.is_none_or(|u| u.id >= dot.id));
+    let opened = index.opened(conn);
+    let broken = index.troubled(link).iter().any(|t| {
+        // What a cut kept passes when it is over, and nobody may wait for it.
+        let kept = |over: Mark| {
+            let lately = over.at.saturating_add(bounds.record) >= dot.at;
+            t.lasts() && lately && opened.is_some_and(|open| open.id < over.id)
+        };
+        t.fired.at <= until && t.until.is_none_or(|u| u.id >= dot.id || kept(u))
+    });
     // Whoever waits gives up one day, and what arrives then is heard by nobody.
     let kept = index.kept(link, conn, dot.at, until);
     // Dead already when the copy was taken counts too: what it had sent was
     // still on its way, held at a link say; and back since then it has no such
     // connection.
-    let opened = index.opened(conn);
     let dead = index.outages(link.from).iter().any(|o| {
         let lasts = o.end.is_none_or(|end| end > taken.at);
         let before = || opened.is_some_and(|open| open.at < o.start);

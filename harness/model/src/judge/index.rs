@@ -41,6 +41,13 @@ pub(super) struct Trouble {
     pub(super) until: Option<Mark>,
 }
 
+impl Trouble {
+    /// Whether it lay there for a time.
+    pub(super) fn lasts(&self) -> bool {
+        self.until != Some(self.fired)
+    }
+}
+
 /// A listing by message.
 #[derive(Debug)]
 pub(super) struct Rows<'a> {
@@ -262,10 +269,10 @@ impl<'a> Index<'a> {
     pub(super) fn late(&self, link: Link, from: At, to: At) -> bool {
         let mut slow = self.slow.get(&link).into_iter().flatten();
         slow.any(|(since, until)| *since <= to && until.is_none_or(|u| u >= from))
-            || self.troubled(link).iter().any(|t| {
-                let lasts = t.until != Some(t.fired);
-                lasts && t.fired.at <= to && t.until.is_none_or(|u| u.at >= from)
-            })
+            || self
+                .troubled(link)
+                .iter()
+                .any(|t| t.lasts() && t.fired.at <= to && t.until.is_none_or(|u| u.at >= from))
     }
 
     /// Copies in the target's mailboxes, with their content.
