@@ -1193,6 +1193,8 @@ class Judge:
             return False
         if not outage.own or (outage.end is not None and outage.end <= c.event.at):
             return True
+        if c.sent_at < outage.start:
+            return True
         opened = self.ledger.opened.get((c.source + "->mb", c.event.f.get("conn")))
         return outage.died and opened is not None and opened.at < outage.start
 

@@ -247,14 +247,17 @@ impl Scene<'_> {
         if !self.takeover || own || !given {
             return None;
         }
-        // What comes from a node that is dead it had sent while it lived.
+        // What it had sent before it went out is on its way; and what comes from
+        // a dead node it had sent while it lived.
         let opened = self.index.opened(copy.conn);
-        let on_its_way = |o: &Outage| opened.is_some_and(|open| open.at < o.start);
+        let sent = |o: &Outage| {
+            copy.dot.at < o.start || (o.died && opened.is_some_and(|open| open.at < o.start))
+        };
         let back = earlier.iter().any(|p| {
             p.from != copy.from
                 && self.reached(copy.from, p.from, p.dot.at, |o| {
                     let over = o.end.is_some_and(|end| end <= copy.mark.at);
-                    !o.emptied && (!o.node || over || (o.died && on_its_way(o)))
+                    !o.emptied && (!o.node || over || sent(o))
                 })
         });
         // Each attempt that it was given is a message of its own.
