@@ -14,7 +14,7 @@ use std::time::Instant;
 use mailproof_engine::sim::trial;
 use mailproof_model::claims::{Cover, covers};
 use mailproof_model::plan::Plan;
-use mailproof_model::scenario::{self, Scenario, Trigger};
+use mailproof_model::scenario::{self, Scenario, SweepAct, Trigger};
 use mailproof_model::shrink::reason;
 use mailproof_model::sweep::{Case, Standing, cases, pairs, standing};
 use mailproof_model::target::TargetFile;
@@ -307,7 +307,13 @@ fn run(case: &Case, target: &TargetFile, seed: u64) -> Came {
 fn gone(case: &Case, trial: &mailproof_engine::sim::Trial) -> Reached {
     let first = case.scenario.steps.first().and_then(|step| step.trigger());
     let Some(Trigger::Point(point)) = first else {
-        return Reached::No;
+        // A torn write needs a write, and a sync that fails a sync.
+        let hits_some = |act: &SweepAct| matches!(act, SweepAct::SyncError | SweepAct::Torn);
+        return if case.acts.iter().all(hits_some) {
+            Reached::Spared
+        } else {
+            Reached::No
+        };
     };
     let same = |p: &&mailproof_engine::sim::Passage| {
         p.link == point.link && p.phase.to_string() == point.phase

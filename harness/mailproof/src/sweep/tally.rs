@@ -29,6 +29,8 @@ pub(super) enum Reached {
     /// No: the run had fewer passages of that phase than the one that found
     /// the points; so many.
     Gone(u32),
+    /// No: no operation that the act can hit came after the point.
+    Spared,
     /// No, and nothing says why.
     No,
 }
@@ -86,7 +88,7 @@ impl Tally {
         match &came.reached {
             Reached::All => counts.reached += 1,
             Reached::First => counts.first_only += 1,
-            Reached::Gone(_) => counts.gone += 1,
+            Reached::Gone(_) | Reached::Spared => counts.gone += 1,
             Reached::No => {}
         }
         match &came.standing {
