@@ -961,8 +961,11 @@ class Judge:
             for later in outages[first + 1 :]:
                 if end is None or later.start - end > self.time("poll"):
                     break
-                if any(start < at <= later.start for at in heard):
-                    break
+                last = max((at for at in heard if at <= later.start), default=0)
+                if last > start:
+                    if last > end:
+                        break
+                    start = last
                 end = None if later.end is None else max(end, later.end)
                 word = next((at for at in heard if at > later.start), None)
                 if word is not None:

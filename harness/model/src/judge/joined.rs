@@ -14,9 +14,8 @@ use crate::plan::Plan;
 
 /// For each node and each peer, the runs of two and more outages of the node
 /// that were one to that peer: each begins no later than one `poll` after
-/// those before it are over, and nothing was exchanged between the two from
-/// the start of the first to the start of the last. The first exchange after
-/// that ends the run.
+/// those before it are over, and the node was not heard in between. A run
+/// begins when the node was last heard, and ends when it is heard again.
 pub(super) fn all(
     plan: &Plan,
     ledger: &Ledger,
@@ -71,13 +70,18 @@ fn exchanges(ledger: &Ledger, own: &[Outage], seen: Party, by: Party) -> Option<
 
 fn runs(all: &[Outage], poll: u64, heard: &[At]) -> Vec<Outage> {
     let after = |at: At| heard.get(heard.partition_point(|h| *h <= at)).copied();
+    let before = |at: At| {
+        let n = heard.partition_point(|h| *h <= at);
+        n.checked_sub(1).and_then(|n| heard.get(n)).copied()
+    };
     let mut found = Vec::new();
     for (n, first) in all.iter().enumerate() {
         let mut run = *first;
         for next in &all[n + 1..] {
             let Some(over) = run.end else { break };
-            let met = after(run.start).is_some_and(|at| at <= next.start);
-            if met || next.start > over.saturating_add(poll) {
+            // Before it was out for good it may have been heard once more.
+            let last = before(next.start).filter(|at| *at > run.start);
+            if last.is_some_and(|at| at > over) || next.start > over.saturating_add(poll) {
                 break;
             }
             let end = match (next.end.map(|end| end.max(over)), after(next.start)) {
@@ -85,6 +89,7 @@ fn runs(all: &[Outage], poll: u64, heard: &[At]) -> Vec<Outage> {
                 (Some(end), Some(at)) => Some(end.min(at)),
             };
             run = Outage {
+                start: last.unwrap_or(run.start),
                 end,
                 emptied: run.emptied || next.emptied,
                 died: run.died || next.died,
