@@ -629,6 +629,7 @@ class Ledger:
     def on_verb(self, event, f):
         if f["verb"] not in OPENING:
             self.answers.setdefault(event.link, []).append(event.at)
+        if f["verb"] not in OPENING + GIVING:
             self.asked.setdefault(event.link, []).append((event.at, f["conn"]))
 
     def on_reply(self, event, f):
@@ -756,6 +757,10 @@ class Delivery:
 
 # Verbs that begin a session and say nothing of mail.
 OPENING = ("AUTH", "STARTTLS", "X-ANONYMOUSTLS", "XEXPS", "XPEER", "XPROVE")
+
+
+# Verbs that hand a copy over or take it back, and ask for nothing.
+GIVING = ("XSHADOW", "XSHADOWREQUEST", "XSHADOWABORT")
 
 
 class Outage:
@@ -954,7 +959,10 @@ class Judge:
             if not any(o.start <= at and (o.end is None or at <= o.end) for o in own):
                 heard.append(at)
         heard.sort()
-        outages, made = sorted(outages, key=lambda o: o.start), []
+        # The peer itself may have stood still.
+        still = [Outage(o.start, o.end, own=False) for o in self.outages(by) if not o.died]
+        made, outages = [], [*still, *outages]
+        outages.sort(key=lambda o: o.start)
         for first, outage in enumerate(outages):
             start, end, emptied, own = outage.start, outage.end, outage.emptied, outage.own
             died = outage.died
@@ -972,6 +980,8 @@ class Judge:
                     end = word if end is None else min(end, word)
                 emptied, own = emptied or later.emptied, own or later.own
                 died = died or later.died
+                if later in still:
+                    continue
                 made.append(Outage(start, end, emptied=emptied, died=died, own=own))
         return made
 

@@ -28,14 +28,20 @@ pub(super) fn all(
         let own = outages.get(&seen).map_or(&[][..], Vec::as_slice);
         for by in nodes().filter(|by| *by != seen) {
             let cut = cuts.get(&pair(seen, by)).map_or(&[][..], Vec::as_slice);
-            if own.len() + cut.len() < 2 {
+            // What the peer itself stood still for counts too, if it found the
+            // node gone when it went on.
+            let still = outages.get(&by).map_or(&[][..], Vec::as_slice);
+            let still = still.iter().filter(|o| !o.died);
+            if own.len() + cut.len() + still.clone().count() < 2 {
                 continue;
             }
             let Some(heard) = exchanges(ledger, own, seen, by) else {
                 continue;
             };
-            let mut all: Vec<Outage> = own.iter().chain(cut).copied().collect();
-            all.sort_by_key(|o| o.start);
+            let real = own.iter().chain(cut).map(|o| (*o, true));
+            let still = still.map(|o| (Outage { node: false, ..*o }, false));
+            let mut all: Vec<(Outage, bool)> = real.chain(still).collect();
+            all.sort_by_key(|(o, real)| (o.start, *real));
             let runs = runs(&all, plan.time("poll"), &heard);
             if !runs.is_empty() {
                 joined.insert((seen, by), runs);
@@ -68,16 +74,17 @@ fn exchanges(ledger: &Ledger, own: &[Outage], seen: Party, by: Party) -> Option<
     Some(heard)
 }
 
-fn runs(all: &[Outage], poll: u64, heard: &[At]) -> Vec<Outage> {
+/// `all`: outages by their start, and whether each is one of the node.
+fn runs(all: &[(Outage, bool)], poll: u64, heard: &[At]) -> Vec<Outage> {
     let after = |at: At| heard.get(heard.partition_point(|h| *h <= at)).copied();
     let before = |at: At| {
         let n = heard.partition_point(|h| *h <= at);
         n.checked_sub(1).and_then(|n| heard.get(n)).copied()
     };
     let mut found = Vec::new();
-    for (n, first) in all.iter().enumerate() {
+    for (n, (first, _)) in all.iter().enumerate() {
         let mut run = *first;
-        for next in &all[n + 1..] {
+        for (next, real) in &all[n + 1..] {
             let Some(over) = run.end else { break };
             // Before it was out for good it may have been heard once more.
             let last = before(next.start).filter(|at| *at > run.start);
@@ -96,7 +103,9 @@ fn runs(all: &[Outage], poll: u64, heard: &[At]) -> Vec<Outage> {
                 node: run.node || next.node,
                 ..run
             };
-            found.push(run);
+            if *real {
+                found.push(run);
+            }
         }
     }
     found

@@ -420,7 +420,9 @@ impl Ledger {
                     w.exchanges.push(mark);
                     if !wire::OPENING.contains(&verb.as_str()) {
                         w.told.push(mark);
-                        w.asked.push((mark, *conn));
+                        if !wire::GIVING.contains(&verb.as_str()) {
+                            w.asked.push((mark, *conn));
+                        }
                     }
                 }
             }

@@ -14,6 +14,9 @@ pub(super) const OPENING: [&str; 6] = [
     "XPROVE",
 ];
 
+/// Verbs that hand a copy over or take it back, and ask for nothing.
+pub(super) const GIVING: [&str; 3] = ["XSHADOW", "XSHADOWREQUEST", "XSHADOWABORT"];
+
 /// The end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -57,8 +60,8 @@ pub struct Wire {
     pub exchanges: Vec<Mark>,
     /// Those of them that did more than begin a session.
     pub told: Vec<Mark>,
-    /// Those of these that carried no mail: the dialling side asked something
-    /// and was answered; and on which connection.
+    /// Those of these that carried no mail and gave none: the dialling side asked
+    /// something and was answered; and on which connection.
     pub asked: Vec<(Mark, Conn)>,
     /// It stood held.
     pub held: Vec<Held>,
