@@ -59,6 +59,12 @@ pub enum EventKind {
     /// A peer failed to authenticate, or a private verb was refused.
     #[serde(rename = "PEERREFUSED")]
     PeerRefused,
+    /// TLS was wanted with a server and could not be had.
+    #[serde(rename = "TLSFAILED")]
+    TlsFailed,
+    /// A client gave a wrong password; the server is the name it gave.
+    #[serde(rename = "LOGINDENIED")]
+    LoginDenied,
     /// The store found damage at start; the detail says what.
     #[serde(rename = "STOREDAMAGE")]
     StoreDamage,
@@ -111,6 +117,8 @@ impl EventKind {
             | Self::HeartbeatFail
             | Self::DatabaseChanged
             | Self::Resubmit
+            | Self::TlsFailed
+            | Self::LoginDenied
             | Self::PeerRefused => Level::Warning,
             Self::StoreDamage => Level::Error,
             _ => Level::Info,

@@ -56,6 +56,82 @@ pub enum DialError {
     Unreachable,
 }
 
+/// What a caller can do beyond what every caller must: nothing by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// [`Output::Secure`] as a server: it has a certificate.
+    pub tls_server: bool,
+    /// [`Output::Secure`] as a client.
+    pub tls_client: bool,
+    /// [`Output::CheckPassword`]: it knows users.
+    pub passwords: bool,
+}
+
+/// Whom a connection of ours is with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsName {
+    /// The server's name; empty when there is none to check.
+    pub name: Box<str>,
+    /// The certificate has to be this name's and properly issued; else any
+    /// will do.
+    pub verify: bool,
+}
+
+/// A text that stays out of logs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// The text.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What to ask the name service for. Aliases (CNAME) are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// MX records.
+    Mx,
+    /// A and AAAA records.
+    Addresses,
+}
+
+/// Records that were found; none when the name has none of this kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DnsRecords {
+    /// Preference and name of mail exchangers.
+    pub mx: Vec<(u16, String)>,
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+    /// For how many seconds this is good.
+    pub ttl: u32,
+}
+
+/// Why the name service found nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DnsError {
+    /// There is no such name.
+    #[error("no such name")]
+    NoSuchName,
+    /// No answer, or one that says nothing: to be asked again.
+    #[error("{0}")]
+    Temporary(String),
+}
+
 /// One thing that happened, to be handed to [`Node::handle`](crate::Node::handle).
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -88,6 +164,27 @@ pub enum Input<'a> {
         conn: ConnId,
         /// A reset or an error, as opposed to an orderly end.
         reset: bool,
+    },
+    /// TLS is up on a connection for which [`Output::Secure`] asked: bytes are
+    /// those inside it from here on. If it cannot be had, the connection is
+    /// [`Input::Closed`] instead.
+    Secured {
+        /// Which.
+        conn: ConnId,
+    },
+    /// The answer to [`Output::CheckPassword`].
+    PasswordChecked {
+        /// The connection that asked.
+        conn: ConnId,
+        /// Whether user and password are right.
+        right: bool,
+    },
+    /// The answer to [`Output::Resolve`]. Every question has one.
+    Resolved {
+        /// The question's number.
+        query: u64,
+        /// What was found.
+        answer: Result<DnsRecords, DnsError>,
     },
     /// The operations of one [`Output::Commit`] were carried out, all of them
     /// in order up to the first error.
@@ -133,6 +230,35 @@ pub enum Output {
         conn: ConnId,
         /// Where to.
         to: SocketAddr,
+    },
+    /// Begin TLS on a connection: nothing more comes in the clear, in either
+    /// direction, after what was written before. Only asked for when
+    /// [`Abilities`] says that it can be done.
+    Secure {
+        /// Which.
+        conn: ConnId,
+        /// With whom, as its client; `None`: as its server.
+        name: Option<TlsName>,
+    },
+    /// Answer with [`Input::PasswordChecked`]. Only asked for when
+    /// [`Abilities`] says so.
+    CheckPassword {
+        /// Who asks.
+        conn: ConnId,
+        /// The name, as the client gave it.
+        user: Box<str>,
+        /// The password, as the client gave it.
+        password: Secret,
+    },
+    /// Ask the name service and answer with [`Input::Resolved`], within a
+    /// bounded time. Only with routes that have `mx`.
+    Resolve {
+        /// Chosen by the node, never used twice.
+        query: u64,
+        /// A name in ASCII.
+        name: String,
+        /// What to ask for.
+        lookup: Lookup,
     },
     /// Carry out the operations in order on the disk and answer with
     /// [`Input::Committed`]. At most one batch is under way at any time.

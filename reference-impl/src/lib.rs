@@ -24,6 +24,8 @@ pub mod store;
 pub mod view;
 
 pub use config::{Config, Preference};
-pub use io::{ConnId, DialError, Input, Now, Output};
+pub use io::{
+    Abilities, ConnId, DialError, DnsError, DnsRecords, Input, Lookup, Now, Output, Secret, TlsName,
+};
 pub use node::{Boot, BootError, Node};
 pub use smtp::{HANDSHAKE_VERBS, PRIVATE_VERBS};

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::config::{Config, ConfigError};
 use crate::disk::Disk;
 use crate::event::EventKind;
-use crate::io::{ConnId, Input, Now, Output};
+use crate::io::{Abilities, ConnId, Input, Now, Output};
 use crate::mark::Mark;
 use crate::queue::{Action, Queue, Timer};
 use crate::smtp::{Client, Close, Link, Server};
@@ -154,6 +154,14 @@ impl Node {
                 Session::Server(server) => server.closed(queue),
                 Session::Client(client) => client.closed(reset, queue),
             }),
+            Input::Secured { conn } => self.session(conn, |session, queue| match session {
+                Session::Server(server) => server.secured(queue),
+                Session::Client(client) => client.secured(queue),
+            }),
+            Input::PasswordChecked { conn, right } => {
+                self.server(conn, |server, queue| server.checked(right, queue));
+            }
+            Input::Resolved { query, answer } => self.queue.answered(query, answer),
             Input::Committed { batch, result } => self.queue.committed(batch, result),
             Input::Wake => self.wake(),
             Input::Drain => self.drain(),
@@ -165,6 +173,12 @@ impl Node {
     /// says otherwise. A driver that reads no log saves the time they cost.
     pub fn set_logging(&mut self, on: bool) {
         self.queue.logging = on;
+    }
+
+    /// Says what the caller can do; nothing more than it must, unless this says
+    /// otherwise.
+    pub fn set_abilities(&mut self, abilities: Abilities) {
+        self.queue.abilities = abilities;
     }
 
     /// The inspection view.
@@ -349,6 +363,11 @@ impl Node {
             if !link.out.is_empty() && matches!(link.close, None | Some(Close::Shutdown)) {
                 let bytes = link.out.split().freeze();
                 out.push(Output::Write { conn, bytes });
+            }
+            if let Some(name) = link.secure.take()
+                && link.close.is_none()
+            {
+                out.push(Output::Secure { conn, name });
             }
             let Some(close) = link.close else {
                 if link.deadline != u64::MAX {

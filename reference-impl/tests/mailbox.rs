@@ -146,6 +146,7 @@ fn a_mailbox_behind_a_cluster_sees_one_copy_of_every_acknowledged_message() {
     let to_mailbox = Route {
         domain: "*".to_owned(),
         next_hops: vec![node_address(2)],
+        ..config(0, 1).routes[0].clone()
     };
     let make = || {
         let mut configs = vec![config(0, 2), config(1, 2), mailbox(2)];

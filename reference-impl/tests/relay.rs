@@ -338,6 +338,7 @@ fn a_dead_route_waits_then_expires_with_a_dsn() {
     let rest = mailproof_node::config::Route {
         domain: "*".to_owned(),
         next_hops: vec![world::sink_address(0)],
+        ..config.routes[0].clone()
     };
     config.routes.push(rest);
     config.message_expiration_timeout = Duration::from_secs(3600);

@@ -372,11 +372,15 @@ pub(crate) struct BenchSimArgs {
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The node's configuration file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "user")]
+    pub(crate) config: Option<PathBuf>,
     /// Only check the configuration: nothing is opened, nothing runs
     #[arg(long)]
     pub(crate) check_config: bool,
+    /// Print NAME's line for the node's file of users; the password is the
+    /// first line of standard input
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "check_config"])]
+    pub(crate) user: Option<String>,
 }
 
 /// Arguments of `queue`.

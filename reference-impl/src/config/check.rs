@@ -12,6 +12,7 @@ impl Config {
         self.check_names()?;
         self.check_cluster()?;
         self.check_routes()?;
+        self.check_tls()?;
         self.check_ranges()?;
         self.check_times()?;
         self.check_sites()?;
@@ -104,18 +105,7 @@ impl Config {
                     "expected a domain that no earlier route has",
                 ));
             }
-            if route.next_hops.is_empty() || route.next_hops.len() > 100 {
-                return Err(ConfigError::bare(
-                    &format!("routes[{at}].next-hops"),
-                    "expected 1 to 100 addresses",
-                ));
-            }
-            if route.next_hops.contains(&self.listen) {
-                return Err(ConfigError::bare(
-                    &format!("routes[{at}].next-hops"),
-                    "expected other addresses than the one listened on: mail would loop",
-                ));
-            }
+            self.check_hops(at)?;
         }
         Ok(())
     }

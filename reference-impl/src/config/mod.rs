@@ -9,6 +9,7 @@ pub mod parameter;
 pub mod parameters;
 mod sites;
 mod text;
+mod tls;
 mod units;
 
 use std::net::{IpAddr, SocketAddr};
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use error::ConfigError;
 pub(crate) use sites::Place;
 pub use sites::Preference;
+pub use tls::TlsPolicy;
 pub use units::Network;
 
 /// What a node is for.
@@ -46,6 +48,12 @@ pub struct Peer {
     pub boundary: Option<String>,
     /// The machine it runs on; told by its address when absent.
     pub machine: Option<String>,
+    /// When sessions to it use TLS; default `opportunistic`.
+    #[serde(default)]
+    pub tls: TlsPolicy,
+    /// The name that its certificate has to be for, with `verified`.
+    #[serde(default)]
+    pub tls_name: String,
 }
 
 /// Where mail of some domains goes.
@@ -56,7 +64,21 @@ pub struct Route {
     /// most exact pattern wins.
     pub domain: String,
     /// Addresses to try, in this order.
+    #[serde(default)]
     pub next_hops: Vec<SocketAddr>,
+    /// The next hops are the recipient domain's mail exchangers, instead.
+    #[serde(default)]
+    pub mx: bool,
+    /// The port of mail exchangers; default 25.
+    #[serde(default = "tls::smtp_port")]
+    pub port: u16,
+    /// When sessions use TLS; default `opportunistic`.
+    #[serde(default)]
+    pub tls: TlsPolicy,
+    /// The name that the next hops' certificates have to be for, with
+    /// `verified`; with `mx` it is that of the mail exchanger.
+    #[serde(default)]
+    pub tls_name: String,
 }
 
 /// A checked configuration.
@@ -102,6 +124,18 @@ pub struct Config {
     pub cluster_key: Option<Vec<u8>>,
     /// Routes.
     pub routes: Vec<Route>,
+    /// Name servers to ask for MX records, in this order; needed with routes
+    /// that have `mx`.
+    pub resolvers: Vec<SocketAddr>,
+    /// Certificate chain in PEM, for STARTTLS; not offered without one.
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Certificates in PEM of those who may have issued a next hop's or
+    /// peer's, with `verified`.
+    pub tls_roots: Option<PathBuf>,
+    /// File of users who may relay after AUTH; not offered without one.
+    pub users: Option<PathBuf>,
     /// Networks that may relay to domains that are not local. None by
     /// default; authenticated peers always may.
     pub relay_from: Vec<Network>,
@@ -214,6 +248,11 @@ impl Config {
             peers: Vec::new(),
             cluster_key: None,
             routes: Vec::new(),
+            resolvers: Vec::new(),
+            tls_certificate: None,
+            tls_key: None,
+            tls_roots: None,
+            users: None,
             relay_from: Vec::new(),
             local_domains: Vec::new(),
             databases: vec!["mailbox".to_owned()],

@@ -29,6 +29,9 @@ const GIB: u64 = 1 << 30;
 
 /// A host or node name.
 const NAME: &str = "1 to 255 letters, digits, `.`, `-`, `_`";
+/// When TLS is used.
+const TLS: &str = "`never`, `opportunistic`, `required`, `verified`";
+const TLS_MEANING: &str = "When sessions use TLS. Only `verified` checks certificates.";
 /// An address.
 const ADDRESS: &str = "address and port";
 
@@ -143,6 +146,18 @@ const CLUSTER: Group = Group {
             source: OURS,
         },
         Parameter {
+            key: "peers[].tls",
+            takes: Words(TLS, "`opportunistic`"),
+            meaning: TLS_MEANING,
+            source: OURS,
+        },
+        Parameter {
+            key: "peers[].tls-name",
+            takes: Words("a host name", "none"),
+            meaning: "Whom its certificate has to be for.",
+            source: OURS,
+        },
+        Parameter {
             key: "peers[].site",
             takes: Words(NAME, "`default`"),
             meaning: "Its site, as in its own configuration.",
@@ -250,6 +265,42 @@ const DELIVERY: Group = Group {
             source: OURS,
         },
         Parameter {
+            key: "routes[].mx",
+            takes: Words("true, false", "`false`"),
+            meaning: "The next hops are the domain's mail exchangers, in place of `next-hops`.",
+            source: "RFC 5321 5.1",
+        },
+        Parameter {
+            key: "routes[].port",
+            takes: Words("a port", "`25`"),
+            meaning: "Port of mail exchangers.",
+            source: OURS,
+        },
+        Parameter {
+            key: "routes[].tls",
+            takes: Words(TLS, "`opportunistic`"),
+            meaning: TLS_MEANING,
+            source: OURS,
+        },
+        Parameter {
+            key: "routes[].tls-name",
+            takes: Words("a host name", "none"),
+            meaning: "Whom certificates have to be for; of mail exchangers their own name.",
+            source: OURS,
+        },
+        Parameter {
+            key: "resolvers",
+            takes: Words(ADDRESS, "none"),
+            meaning: "Name servers, asked in this order; needed with `mx`.",
+            source: OURS,
+        },
+        Parameter {
+            key: "tls-roots",
+            takes: Words("path, PEM", "none"),
+            meaning: "Issuers of certificates that count with `tls = \"verified\"`.",
+            source: OURS,
+        },
+        Parameter {
             key: "retry-interval",
             takes: Time(s(1), h(12), |c| c.retry_interval),
             meaning: "Wait before the first retry.",
@@ -308,6 +359,25 @@ const SESSIONS: Group = Group {
             key: "relay-from",
             takes: Words("networks as in `10.0.0.0/8`", "none"),
             meaning: "Who may relay to domains that are not local. Authenticated peers always may.",
+            source: OURS,
+        },
+        Parameter {
+            key: "tls-certificate",
+            takes: Words("path, PEM", "none"),
+            meaning: "Certificate chain; STARTTLS is offered with it and its key.",
+            source: OURS,
+        },
+        Parameter {
+            key: "tls-key",
+            takes: Words("path, PEM", "none"),
+            meaning: "Its private key.",
+            source: OURS,
+        },
+        Parameter {
+            key: "users",
+            takes: Words("path", "none"),
+            meaning: "Users and password hashes, one a line; AUTH PLAIN is offered under TLS, \
+                      and who authenticates may relay.",
             source: OURS,
         },
         Parameter {

@@ -19,7 +19,8 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
-use super::host::{self, Shared};
+use super::host::{self, Host, Shared};
+use super::tls;
 use crate::io::{ConnId, DialError, Input};
 
 /// How much is read at once.
@@ -83,11 +84,44 @@ pub(super) struct Connection {
     backlog: SharedBacklog,
     reader: AbortHandle,
     writer: Option<JoinHandle<()>>,
+    tls: Option<Box<tls::Session>>,
 }
 
 impl Connection {
     /// Sends bytes after those before.
-    pub(super) fn write(&mut self, mut bytes: Bytes) {
+    pub(super) fn write(&mut self, bytes: Bytes) {
+        match &mut self.tls {
+            None => self.push(bytes),
+            Some(tls) => {
+                let sealed = tls.seal(&bytes);
+                self.push(sealed.into());
+            }
+        }
+    }
+
+    /// The address of the other side.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.write.peer_addr().ok().map(|peer| peer.ip())
+    }
+
+    /// Begins TLS.
+    pub(super) fn secure(&mut self, mut session: tls::Session) {
+        let first = session.outgoing();
+        self.push(first.into());
+        self.tls = Some(Box::new(session));
+    }
+
+    /// Takes bytes of the socket out of TLS, and answers what TLS itself has
+    /// to; `None` when there is no TLS.
+    fn open(&mut self, data: &[u8]) -> Option<tls::Progress> {
+        let tls = self.tls.as_mut()?;
+        let progress = tls.open(data);
+        let answer = tls.outgoing();
+        self.push(answer.into());
+        Some(progress)
+    }
+
+    fn push(&mut self, mut bytes: Bytes) {
         let mut backlog = lock(&self.backlog);
         while backlog.waiting.is_empty() && !bytes.is_empty() && !backlog.broken {
             match self.write.try_write(&bytes) {
@@ -114,7 +148,11 @@ impl Connection {
 
     /// Closes in order once everything was sent. The task that still sends, if
     /// there is one.
-    pub(super) fn finish(self) -> Option<JoinHandle<()>> {
+    pub(super) fn finish(mut self) -> Option<JoinHandle<()>> {
+        if let Some(tls) = &mut self.tls {
+            let last = tls.close();
+            self.push(last.into());
+        }
         let reader = self.reader;
         let writer = self.writer.as_ref().map(JoinHandle::abort_handle);
         tokio::spawn(async move {
@@ -275,7 +313,27 @@ fn start(
         backlog,
         reader: reader.abort_handle(),
         writer: None,
+        tls: None,
     }
+}
+
+/// Hands what was inside TLS to the node; true when the connection is over.
+fn opened(this: &mut Host, host: &Shared, conn: ConnId, progress: &tls::Progress) -> bool {
+    if progress.secured {
+        this.handle(host, Input::Secured { conn });
+    }
+    if !progress.plain.is_empty() && this.conns.contains_key(&conn) {
+        let data = &progress.plain;
+        this.handle(host, Input::Bytes { conn, data });
+    }
+    let over = progress.failed || progress.closed;
+    if over && let Some(connection) = this.conns.remove(&conn) {
+        let reset = progress.failed;
+        // An alert says why, if there is anything to be said.
+        connection.finish();
+        this.handle(host, Input::Closed { conn, reset });
+    }
+    over
 }
 
 async fn reader(
@@ -309,8 +367,12 @@ async fn reader(
                 this.handle(&host, Input::Closed { conn, reset });
                 return std::task::Poll::Ready(true);
             }
-            this.handle(&host, Input::Bytes { conn, data });
-            std::task::Poll::Ready(false)
+            let progress = this.conns.get_mut(&conn).and_then(|c| c.open(data));
+            let Some(progress) = progress else {
+                this.handle(&host, Input::Bytes { conn, data });
+                return std::task::Poll::Ready(false);
+            };
+            std::task::Poll::Ready(opened(&mut this, &host, conn, &progress))
         })
         .await;
         if over {

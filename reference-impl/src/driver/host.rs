@@ -6,17 +6,75 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
 use super::connection::{self, Connection};
-use super::{Clock, journal, storage};
-use crate::io::{ConnId, Input, Output};
+use super::resolver::Resolver;
+use super::users::Users;
+use super::{Clock, DriverError, journal, storage, tls};
+use crate::config::Config;
+use crate::io::{Abilities, ConnId, DnsError, Input, Lookup, Output, Secret};
 use crate::node::Node;
 
 /// The host, as every task holds it. Only one thread runs these tasks, and
 /// none waits for anything while it holds the lock: it is never contended.
 pub(super) type Shared = Arc<Mutex<Host>>;
+
+/// Passwords that are looked at at one time.
+const CHECKS: usize = 2;
+
+/// What the node may ask for beside connections and the disk.
+pub(super) struct Services {
+    tls: tls::Settings,
+    users: Option<Arc<Users>>,
+    resolver: Resolver,
+    checks: Arc<Semaphore>,
+}
+
+impl Services {
+    /// Reads the files that the configuration names.
+    pub(super) fn load(config: &Config) -> Result<Self, DriverError> {
+        let users = config.users.as_deref().map(Users::load).transpose()?;
+        Ok(Self {
+            tls: tls::Settings::load(config)?,
+            users: users.map(Arc::new),
+            resolver: Resolver::new(&config.resolvers),
+            checks: Arc::new(Semaphore::new(CHECKS)),
+        })
+    }
+
+    pub(super) fn abilities(&self) -> Abilities {
+        Abilities {
+            tls_server: self.tls.has_certificate(),
+            tls_client: true,
+            passwords: self.users.is_some(),
+        }
+    }
+
+    fn check(&self, host: Shared, conn: ConnId, user: Box<str>, password: Secret) {
+        let (users, checks) = (self.users.clone(), Arc::clone(&self.checks));
+        tokio::spawn(async move {
+            let _turn = checks.acquire().await;
+            let check = move || users.is_some_and(|users| users.check(&user, password.reveal()));
+            let right = tokio::task::spawn_blocking(check).await.unwrap_or(false);
+            handle(&host, Input::PasswordChecked { conn, right });
+        });
+    }
+
+    fn resolve(&self, host: Shared, query: u64, name: String, lookup: Lookup) {
+        let resolver = self.resolver.clone();
+        tokio::spawn(async move {
+            let find = tokio::time::timeout(LOOKUP, resolver.find(&name, lookup));
+            let late = || Err(DnsError::Temporary("no answer in time".to_owned()));
+            let answer = find.await.unwrap_or_else(|_| late());
+            handle(&host, Input::Resolved { query, answer });
+        });
+    }
+}
+
+/// Longest time that a question to the name service may take.
+const LOOKUP: Duration = Duration::from_secs(30);
 
 /// The node and everything around it.
 pub(super) struct Host {
@@ -25,6 +83,7 @@ pub(super) struct Host {
     storage: storage::Storage,
     journal: journal::Journal,
     source: Option<IpAddr>,
+    services: Services,
     pub(super) conns: BTreeMap<ConnId, Connection>,
     /// Dials under way.
     pub(super) dials: BTreeMap<ConnId, AbortHandle>,
@@ -101,6 +160,7 @@ impl Host {
         journal: journal::Journal,
         source: Option<IpAddr>,
         most_sockets: usize,
+        services: Services,
     ) -> Shared {
         Arc::new(Mutex::new(Self {
             node,
@@ -108,6 +168,7 @@ impl Host {
             storage,
             journal,
             source,
+            services,
             conns: BTreeMap::new(),
             dials: BTreeMap::new(),
             accepted: 0,
@@ -184,6 +245,30 @@ impl Host {
                     let dial = connection::dial(Arc::clone(host), conn, self.source, to);
                     self.dials.insert(conn, tokio::spawn(dial).abort_handle());
                 }
+                Output::Secure { conn, name } => {
+                    if let Some(connection) = self.conns.get_mut(&conn)
+                        && let Some(peer) = connection.peer()
+                        && let Some(session) = self.services.tls.begin(name.as_ref(), peer)
+                    {
+                        connection.secure(session);
+                    } else if let Some(connection) = self.conns.remove(&conn) {
+                        connection.abort();
+                        let host = Arc::clone(host);
+                        tokio::spawn(async move {
+                            handle(&host, Input::Closed { conn, reset: true });
+                        });
+                    }
+                }
+                Output::CheckPassword {
+                    conn,
+                    user,
+                    password,
+                } => self.services.check(Arc::clone(host), conn, user, password),
+                Output::Resolve {
+                    query,
+                    name,
+                    lookup,
+                } => self.services.resolve(Arc::clone(host), query, name, lookup),
                 Output::Commit { batch } => self.storage.commit(batch),
                 Output::WakeAt(at) => {
                     self.wake = (at != u64::MAX).then_some(at);

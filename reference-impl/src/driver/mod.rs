@@ -12,7 +12,10 @@ mod descriptors;
 mod host;
 mod journal;
 mod metrics;
+mod resolver;
 mod storage;
+mod tls;
+mod users;
 
 use std::io::Read as _;
 use std::path::Path;
@@ -30,6 +33,7 @@ use crate::io::{Input, Now};
 use crate::node::{Boot, BootError, Node};
 
 pub use admin::{Question, query};
+pub use users::user_line;
 
 /// Longest time that a node told to end may take to finish what is under way;
 /// everything that it accepted is durable, so ending then costs nothing.
@@ -60,6 +64,26 @@ pub enum DriverError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A file for TLS cannot be used.
+    #[error("{what} {path}: {error}")]
+    Tls {
+        /// What was attempted.
+        what: &'static str,
+        /// Which file.
+        path: String,
+        /// Why not.
+        error: String,
+    },
+    /// A line of the file of users is none.
+    #[error("{path}:{line}: {expected}")]
+    Users {
+        /// Which file.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+        /// What was expected.
+        expected: String,
+    },
     /// The node cannot go on.
     #[error("{0}")]
     Fatal(String),
@@ -71,7 +95,11 @@ impl DriverError {
     #[must_use]
     pub fn code(&self) -> u8 {
         match self {
-            Self::File { .. } | Self::Config(_) | Self::Boot(BootError::Config(_)) => 2,
+            Self::File { .. }
+            | Self::Config(_)
+            | Self::Tls { .. }
+            | Self::Users { .. }
+            | Self::Boot(BootError::Config(_)) => 2,
             Self::Boot(_) | Self::System { .. } | Self::Fatal(_) => 1,
         }
     }
@@ -128,6 +156,7 @@ async fn serve(config: Config) -> Result<(), DriverError> {
     let admin = config.admin.clone();
     let (metrics_at, log_level) = (config.metrics_listen, config.log_level);
     let source = config.source;
+    let services = host::Services::load(&config)?;
     let clock = Clock::new();
     let mut disk = FsDisk::open(&config.store).map_err(system(format!(
         "cannot open the store {}",
@@ -136,7 +165,8 @@ async fn serve(config: Config) -> Result<(), DriverError> {
     let (seed, fresh) = randomness().map_err(system("cannot read randomness"))?;
     let boot = Boot::open(config, seed, fresh, clock.now(), &mut disk)?;
     let mut out = Vec::new();
-    let node = Node::new(boot, &disk, &mut out)?;
+    let mut node = Node::new(boot, &disk, &mut out)?;
+    node.set_abilities(services.abilities());
     // Bound only now: who can connect finds a node that has recovered.
     let listener = TcpListener::bind(listen)
         .await
@@ -153,6 +183,7 @@ async fn serve(config: Config) -> Result<(), DriverError> {
         journal,
         source,
         descriptors::sockets(),
+        services,
     );
     let _admin = match &admin {
         Some(path) => Some(

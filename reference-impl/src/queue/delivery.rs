@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::dsn::Kind;
+use super::exchange::{Domain, Exchange};
 use super::message::{CopyState, Leg, LegState, Message, Phase, RecipientState};
 use super::{HostId, Queue, Timer, Waiter};
-use crate::config::Config;
+use crate::config::{Config, TlsPolicy};
 use crate::event::EventKind;
 use crate::io::Output;
 use crate::mark::Mark;
@@ -37,6 +38,10 @@ pub(crate) struct Route {
     pub(crate) hops: Vec<HostId>,
     /// Legs to be delivered: message and leg.
     pub(crate) ready: VecDeque<(u64, usize)>,
+    /// Its domains are routed one by one, by their MX records.
+    pub(crate) exchange: Option<Exchange>,
+    /// It is such a domain.
+    pub(crate) resolved: Option<Domain>,
 }
 
 /// All routes, and which domain takes which.
@@ -48,6 +53,12 @@ pub(crate) struct Routes {
     below: Vec<(String, usize)>,
     rest: Option<usize>,
     local: Vec<String>,
+    /// Domains routed by MX records, by route and name.
+    pub(crate) domains: BTreeMap<(usize, String), usize>,
+    /// Places in `list` that nothing uses.
+    pub(crate) free: Vec<usize>,
+    /// Number of domains at which those out of use are forgotten.
+    pub(crate) clear_at: usize,
 }
 
 impl Routes {
@@ -55,14 +66,18 @@ impl Routes {
     /// address.
     pub(crate) fn new(
         config: &Config,
-        mut host: impl FnMut(std::net::SocketAddr) -> HostId,
+        mut host: impl FnMut(std::net::SocketAddr, TlsPolicy, &str) -> HostId,
     ) -> Self {
         let mut routes = Self {
             local: config.local_domains.clone(),
             ..Self::default()
         };
         for (at, route) in config.routes.iter().enumerate() {
-            let hops = route.next_hops.iter().map(|hop| host(*hop)).collect();
+            let hops = route
+                .next_hops
+                .iter()
+                .map(|hop| host(*hop, route.tls, &route.tls_name))
+                .collect();
             let domain = route.domain.to_ascii_lowercase();
             match domain.strip_prefix("*.") {
                 _ if domain == "*" => routes.rest = Some(at),
@@ -75,6 +90,11 @@ impl Routes {
                 domain,
                 hops,
                 ready: VecDeque::new(),
+                exchange: route.mx.then_some(Exchange {
+                    port: route.port,
+                    tls: route.tls,
+                }),
+                resolved: None,
             });
         }
         routes
@@ -128,7 +148,9 @@ impl Queue {
             if recipient.state != RecipientState::Waiting {
                 continue;
             }
-            let Some(route) = self.routes.find(&message.envelope.recipients[at]) else {
+            let address = &message.envelope.recipients[at];
+            let route = self.routes.find(address);
+            let Some(route) = route.map(|route| self.routes.domain_route(route, address)) else {
                 recipient.state = RecipientState::Failed;
                 recipient.last_error = Some("550 5.1.2 No route to this domain".into());
                 continue;
@@ -164,7 +186,7 @@ impl Queue {
     /// Looks for sessions for the legs that wait for a route: at the first of
     /// its next hops that is not down.
     pub(crate) fn kick_route(&mut self, route: usize) {
-        if self.draining {
+        if self.draining || !self.resolved(route) {
             return;
         }
         let now = self.now.mono;

@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Action, Attempt, HostId, PeerId, Queue, Timer};
+use crate::config::TlsPolicy;
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
@@ -25,6 +27,13 @@ pub(crate) enum Work {
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
+    /// When sessions to it use TLS, and whom its certificate has to be for.
+    pub(crate) tls: TlsPolicy,
+    pub(crate) tls_name: Box<str>,
+    /// Sessions do without TLS up to this time, because a handshake failed.
+    pub(crate) clear_until: u64,
+    /// Found by a name, not configured.
+    pub(crate) dynamic: bool,
     pub(crate) peer: Option<PeerId>,
     /// Routes that lead here.
     pub(crate) routes: Vec<usize>,
@@ -50,6 +59,10 @@ impl Host {
     pub(crate) fn new(address: SocketAddr) -> Self {
         Self {
             address,
+            tls: TlsPolicy::Opportunistic,
+            tls_name: "".into(),
+            clear_until: 0,
+            dynamic: false,
             peer: None,
             routes: Vec::new(),
             sessions: 0,
@@ -215,6 +228,17 @@ impl Queue {
             let route = self.hosts[host].routes[at];
             self.route_stalled(route, &address, why);
         }
+    }
+
+    /// A handshake failed where TLS is optional: the next sessions go in the
+    /// clear for an hour.
+    pub(crate) fn without_tls(&mut self, host: HostId) {
+        let until = self.later(Duration::from_secs(3_600));
+        let entry = &mut self.hosts[host];
+        entry.sessions = entry.sessions.saturating_sub(1);
+        entry.connecting = entry.connecting.saturating_sub(1);
+        entry.clear_until = until;
+        self.kick_host(host);
     }
 
     /// Looks for sessions for everything that waits at `host`.

@@ -10,6 +10,7 @@ mod copy;
 mod delivery;
 mod discard;
 mod dsn;
+mod exchange;
 pub(crate) mod header;
 mod host;
 mod mailbox;
@@ -30,7 +31,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::date::Date;
 use crate::event::{EventKind, NodeEvent};
-use crate::io::{ConnId, Now, Output};
+use crate::io::{Abilities, ConnId, Now, Output};
 use crate::mark::Mark;
 use crate::record::{CopyKey, Header};
 use crate::rng::Rng;
@@ -119,6 +120,8 @@ pub(crate) enum Timer {
     Protect,
     /// Messages whose delay is to be reported.
     Delays,
+    /// A domain whose mail exchangers are to be asked for again.
+    Route(usize),
     /// A host that was down, or a copy that waits too long for a session.
     Host(HostId),
     /// Poll or takeover.
@@ -151,6 +154,12 @@ pub(crate) struct Queue {
     pub(crate) messages: BTreeMap<u64, Box<Message>>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) hosts: Vec<Host>,
+    /// Places in `hosts` that nothing uses.
+    pub(crate) free_hosts: Vec<HostId>,
+    /// Questions to the name service.
+    questions_asked: BTreeMap<u64, exchange::Question>,
+    next_query: u64,
+    pub(crate) abilities: Abilities,
     pub(crate) routes: Routes,
     pub(crate) mailboxes: Mailboxes,
     pub(crate) counters: Counters,
@@ -343,6 +352,7 @@ impl Queue {
             Timer::Discards => self.discards_due(),
             Timer::Protect => self.protect_due(),
             Timer::Delays => self.delays_due(),
+            Timer::Route(route) => self.route_due(route),
             Timer::Host(host) => self.host_due(host),
             Timer::Peer(peer) => self.peer_due(peer),
             Timer::Conn(_) => {}

@@ -15,6 +15,7 @@ use super::message::{
 use super::shadow::Held;
 use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
 use crate::config::Place;
+use crate::config::TlsPolicy;
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::mark::Mark;
@@ -261,12 +262,16 @@ impl Queue {
         store: crate::store::Store,
     ) -> Self {
         let mut hosts: Vec<Host> = Vec::new();
-        let mut host = |address| {
+        let mut host = |address, tls: TlsPolicy, name: &str| {
+            let name = if tls == TlsPolicy::Verified { name } else { "" };
             hosts
                 .iter()
-                .position(|h| h.address == address)
+                .position(|h| h.address == address && h.tls == tls && *h.tls_name == *name)
                 .unwrap_or_else(|| {
-                    hosts.push(Host::new(address));
+                    let mut host = Host::new(address);
+                    host.tls = tls;
+                    host.tls_name = name.into();
+                    hosts.push(host);
                     hosts.len() - 1
                 })
         };
@@ -274,7 +279,7 @@ impl Queue {
         let mut peers = Vec::new();
         for peer in &config.peers {
             let mut entry = Peer::new(&peer.name, now.mono);
-            entry.host = Some(host(peer.address));
+            entry.host = Some(host(peer.address, peer.tls, &peer.tls_name));
             entry.place = config.place(peer);
             peers.push(entry);
         }
@@ -318,6 +323,10 @@ impl Queue {
             messages: BTreeMap::new(),
             peers,
             hosts,
+            free_hosts: Vec::new(),
+            questions_asked: BTreeMap::new(),
+            next_query: 1,
+            abilities: crate::io::Abilities::default(),
             routes,
             mailboxes: Mailboxes::default(),
             counters: Counters::default(),

@@ -28,6 +28,7 @@ pub(super) struct Offers {
     /// `SIZE`, and its limit if it names one.
     pub(super) size: Option<Option<u64>>,
     pub(super) dsn: bool,
+    pub(super) starttls: bool,
     pub(super) shadow: bool,
 }
 
@@ -38,6 +39,10 @@ pub(super) enum State {
     Greeting,
     Ehlo,
     Helo,
+    /// STARTTLS is out.
+    StartTls,
+    /// TLS is being set up.
+    Securing,
     /// XPEER is out.
     Peer(Nonce),
     /// XPROVE is out.
@@ -63,6 +68,8 @@ pub(crate) struct Client {
     /// How it is named in events.
     pub(super) name: Box<str>,
     pub(super) offers: Offers,
+    /// Under TLS.
+    pub(super) secured: bool,
     pub(super) state: State,
     /// The host knows that this session is up.
     ready: bool,
@@ -84,6 +91,7 @@ impl Client {
             database: crate::store::DatabaseId(0),
             name,
             offers: Offers::default(),
+            secured: false,
             state: State::Dialling,
             ready: false,
             asked: Vec::new(),
@@ -105,6 +113,9 @@ impl Client {
 
     /// The connection is over.
     pub(crate) fn closed(&mut self, reset: bool, queue: &mut Queue) {
+        if matches!(self.state, State::Securing) {
+            return self.handshake_failed(queue);
+        }
         let why = if reset {
             "connection reset"
         } else {
@@ -116,6 +127,10 @@ impl Client {
     /// The time limit passed.
     pub(crate) fn timeout(&mut self, queue: &mut Queue) {
         match self.state {
+            State::Securing => {
+                self.handshake_failed(queue);
+                self.link.abort();
+            }
             State::Idle => self.quit(queue),
             State::Quit => self.link.end(Close::Abort),
             _ => self.lost("no answer in time", Close::Abort, queue),
@@ -146,6 +161,13 @@ impl Client {
                         queue.heard(peer);
                     }
                     self.reply(&reply, queue);
+                    if matches!(self.state, State::Securing) && at < bytes.len() {
+                        self.lost(
+                            "the server sent more behind its reply to STARTTLS",
+                            Close::Abort,
+                            queue,
+                        );
+                    }
                 }
                 Ok(None) => break,
                 Err(garbled) => {
@@ -170,7 +192,12 @@ impl Client {
                 Some(queue.later(config.shadow_attempt_timeout))
             }
             // A peer that does not even greet must not hold a copy up.
-            State::Dialling | State::Greeting | State::Ehlo | State::Helo
+            State::Dialling
+            | State::Greeting
+            | State::Ehlo
+            | State::Helo
+            | State::StartTls
+            | State::Securing
                 if queue.hosts[self.host].peer.is_some() =>
             {
                 Some(queue.later(config.shadow_attempt_timeout))
@@ -196,22 +223,27 @@ impl Client {
         match &mut self.state {
             State::Dialling => {}
             State::Greeting if reply.positive() => {
-                self.state = State::Ehlo;
-                let line = format!("EHLO {}\r\n", queue.config.name);
-                self.link.write(&line);
-                self.patience(queue);
+                self.hello(queue);
             }
             State::Ehlo if reply.positive() => {
                 self.offers = offers(reply);
-                self.introduce(queue);
+                if !self.begin_tls(queue) {
+                    self.introduce(queue);
+                }
             }
-            State::Ehlo if reply.permanent() => {
+            State::Ehlo if reply.permanent() && !self.secured => {
                 self.state = State::Helo;
                 let line = format!("HELO {}\r\n", queue.config.name);
                 self.link.write(&line);
                 self.patience(queue);
             }
-            State::Helo if reply.positive() => self.introduce(queue),
+            State::Helo if reply.positive() => {
+                if !self.begin_tls(queue) {
+                    self.introduce(queue);
+                }
+            }
+            State::StartTls => self.tls_reply(reply, queue),
+            State::Securing => {}
             State::Greeting | State::Ehlo | State::Helo => {
                 self.lost(&reply.summary(), Close::Shutdown, queue);
             }
@@ -238,8 +270,17 @@ impl Client {
         }
     }
 
+    /// Says EHLO; what was offered before counts no more.
+    pub(super) fn hello(&mut self, queue: &Queue) {
+        self.offers = Offers::default();
+        self.state = State::Ehlo;
+        let line = format!("EHLO {}\r\n", queue.config.name);
+        self.link.write(&line);
+        self.patience(queue);
+    }
+
     /// EHLO is through: a peer is to prove itself, anyone else gets work.
-    fn introduce(&mut self, queue: &mut Queue) {
+    pub(super) fn introduce(&mut self, queue: &mut Queue) {
         let entry = &queue.hosts[self.host];
         if entry.peer.is_some() && queue.key.is_some() && self.offers.shadow {
             let nonce: Nonce = queue.rng.bytes();
@@ -458,6 +499,7 @@ fn offers(reply: &Reply<'_>) -> Offers {
             "SMTPUTF8" => offers.utf8 = true,
             "SIZE" => offers.size = Some(words.next().and_then(|n| n.parse().ok())),
             "DSN" => offers.dsn = true,
+            "STARTTLS" => offers.starttls = true,
             "XSHADOWREQUEST" => offers.shadow = true,
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use crate::io::ConnId;
+use crate::io::{ConnId, TlsName};
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub(crate) struct Link {
     /// The time the session's timer is set to; 0 for none.
     pub(crate) armed: u64,
     pub(crate) close: Option<Close>,
+    /// TLS is to begin after what is written: as a client of this name, or as
+    /// a server.
+    pub(crate) secure: Option<Option<TlsName>>,
     /// The node has it on its list of sessions to look after.
     pub(crate) dirty: bool,
 }
@@ -48,6 +51,7 @@ impl Link {
             last_call: 0,
             armed: 0,
             close: None,
+            secure: None,
             dirty: false,
         }
     }
@@ -65,6 +69,11 @@ impl Link {
             }
             _ => {}
         }
+    }
+
+    /// Drops the connection even if it counts as gone already.
+    pub(crate) fn abort(&mut self) {
+        self.close = Some(Close::Abort);
     }
 
     pub(crate) fn open(&self) -> bool {

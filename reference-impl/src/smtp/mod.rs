@@ -7,11 +7,13 @@ mod client;
 mod content;
 pub(crate) mod data;
 mod link;
+mod login;
 pub(crate) mod parameters;
 mod private;
 mod query;
 mod reply;
 mod server;
+mod tls;
 mod transaction;
 
 pub(crate) use client::Client;

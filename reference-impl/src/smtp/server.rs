@@ -14,6 +14,7 @@ use super::chunking::Chunk;
 use super::content::Content;
 use super::data::DataScanner;
 use super::link::{Close, Link};
+use super::login;
 use super::parameters::{BadParam, mail_params, rcpt_params};
 use crate::io::ConnId;
 use crate::mark::Mark;
@@ -52,6 +53,10 @@ pub(super) enum Mode {
     Skip,
     /// Content up to its final dot.
     Data(DataScanner, Content),
+    /// An answer in the dialogue of AUTH.
+    Login,
+    /// Nothing: TLS is being set up.
+    Securing,
     /// A chunk of content.
     Chunk(Chunk),
     /// Nothing: an answer is due first.
@@ -98,9 +103,16 @@ pub(crate) struct Server {
     idle_commands: u32,
     pub(super) mode: Mode,
     started: u64,
-    helo: Option<Box<str>>,
-    extended: bool,
+    pub(super) helo: Option<Box<str>>,
+    pub(super) extended: bool,
     relay: bool,
+    /// Under TLS.
+    pub(super) secured: bool,
+    /// Who authenticated, and who is about to.
+    pub(super) user: Option<Box<str>>,
+    pub(super) asking: Option<Box<str>>,
+    /// Wrong passwords.
+    pub(super) logins: u32,
     errors: u32,
     pub(super) transaction: Option<Transaction>,
     /// The peer that authenticated, and its database.
@@ -136,6 +148,10 @@ impl Server {
             helo: None,
             extended: false,
             relay: queue.config.relay_from.iter().any(|net| net.contains(ip)),
+            secured: false,
+            user: None,
+            asking: None,
+            logins: 0,
             errors: 0,
             transaction: None,
             peer: None,
@@ -223,7 +239,7 @@ impl Server {
         }
     }
 
-    fn answered(&mut self, queue: &mut Queue) {
+    pub(super) fn answered(&mut self, queue: &mut Queue) {
         self.mode = Mode::Command;
         self.touch(queue);
         if self.leaving {
@@ -236,6 +252,11 @@ impl Server {
     /// the answer to the one under way is out.
     pub(crate) fn leave(&mut self, queue: &mut Queue) {
         self.leaving = true;
+        if matches!(self.mode, Mode::Securing) {
+            // There is no way to say anything.
+            self.gone(queue);
+            return self.link.end(Close::Abort);
+        }
         if !matches!(self.mode, Mode::Blocked | Mode::Data(..) | Mode::Chunk(_)) {
             self.gone(queue);
             self.turn_away(queue, "is shutting down");
@@ -260,7 +281,11 @@ impl Server {
         if matches!(self.mode, Mode::Data(..) | Mode::Chunk(_)) {
             queue.mark(Mark::TimeoutInData);
         }
+        let securing = matches!(self.mode, Mode::Securing);
         self.gone(queue);
+        if securing {
+            return self.link.end(Close::Abort);
+        }
         self.turn_away(queue, "waited too long");
     }
 
@@ -276,7 +301,7 @@ impl Server {
     }
 
     /// Starts the idle time anew; the age limit stays, save for peers.
-    fn touch(&mut self, queue: &Queue) {
+    pub(super) fn touch(&mut self, queue: &Queue) {
         let idle = queue.later(queue.config.connection_inactivity_timeout);
         let age = queue.later(queue.config.connection_timeout) - queue.now.mono;
         self.link.deadline = match self.peer {
@@ -292,6 +317,18 @@ impl Server {
             let rest = &data[at..];
             match &mut self.mode {
                 Mode::Waiting | Mode::Blocked => break,
+                Mode::Securing => {
+                    self.drop_injected(rest.len(), queue);
+                    at = data.len();
+                }
+                Mode::Login => match memchr::memchr(b'\n', rest) {
+                    Some(end) if end < login::MAX_LINE => {
+                        at += end + 1;
+                        self.login_line(&rest[..end], queue);
+                    }
+                    None if rest.len() < login::MAX_LINE => break,
+                    _ => self.mode = Mode::Skip,
+                },
                 Mode::Data(..) => at += self.content(rest, queue),
                 Mode::Chunk(_) => at += self.chunk(rest, queue),
                 Mode::Skip => match memchr::memchr(b'\n', rest) {
@@ -384,6 +421,10 @@ impl Server {
             } else {
                 self.error("501 5.5.4 QUIT takes no argument\r\n");
             }
+        } else if is("STARTTLS") {
+            self.starttls(bare, queue);
+        } else if is("AUTH") {
+            self.auth(rest, queue);
         } else if is("VRFY") {
             self.link.write("252 2.5.0 Send mail and see\r\n");
         } else if is("HELP") {
@@ -422,6 +463,7 @@ impl Server {
         self.challenge = None;
         self.helo = Some(name.into());
         self.extended = extended;
+        let (tls, auth) = (self.offers_tls(queue), self.offers_auth(queue));
         let config = &queue.config;
         if !extended {
             let line = format!("250 {}\r\n", config.name);
@@ -433,6 +475,12 @@ impl Server {
             config.name, config.max_message_bytes
         );
         self.link.write(&lines);
+        if tls {
+            self.link.write("250-STARTTLS\r\n");
+        }
+        if auth {
+            self.link.write("250-AUTH PLAIN\r\n");
+        }
         if config.shadow_redundancy_enabled && queue.key.is_some() {
             self.link
                 .write("250-ENHANCEDSTATUSCODES\r\n250 XSHADOWREQUEST\r\n");
@@ -454,7 +502,7 @@ impl Server {
         let Some(path) = keyword(rest, "FROM:").and_then(address::path) else {
             return self.error("501 5.5.4 Syntax: MAIL FROM:<address>\r\n");
         };
-        let params = match mail_params(path.params, false) {
+        let params = match mail_params(path.params, self.offers_auth(queue)) {
             Ok(params) if self.extended || path.params.is_empty() => params,
             Ok(_) | Err(BadParam::Unknown) => {
                 return self.error("555 5.5.4 Unknown parameter\r\n");
@@ -519,6 +567,7 @@ impl Server {
         if transaction.offer.is_none() {
             if !queue.routes.is_local(path.address)
                 && !self.relay
+                && self.user.is_none()
                 && self.peer.is_none()
                 && domain.is_some()
             {
@@ -585,11 +634,18 @@ impl Server {
             .transaction
             .as_ref()
             .is_some_and(|t| t.envelope.flags & UTF8 != 0);
+        // RFC 3848, RFC 6531 4.3.
         let with = match (self.extended, utf8) {
             (true, true) => "UTF8SMTP",
             (true, false) => "ESMTP",
             _ => "SMTP",
         };
+        let tls = if self.secured && self.extended {
+            "S"
+        } else {
+            ""
+        };
+        let auth = if self.user.is_some() { "A" } else { "" };
         let parts = [
             "Received: from ",
             self.helo.as_deref().unwrap_or("unknown"),
@@ -598,6 +654,8 @@ impl Server {
             &queue.config.name,
             " with ",
             with,
+            tls,
+            auth,
             " id ",
         ];
         for part in parts {
@@ -664,6 +722,11 @@ impl Server {
         if self.leaving {
             self.leave(queue);
         }
+    }
+
+    /// Its address, as it stands in trace fields.
+    pub(super) fn client_address(&self) -> &str {
+        self.from.trim_matches([' ', '(', ')'])
     }
 
     /// Waits for an answer that comes later.

@@ -17,7 +17,10 @@ use mailproof_node::event::{EventKind, NodeEvent};
 use mailproof_node::mark::Mark;
 use mailproof_node::store::{Batch, BatchId};
 use mailproof_node::view::QueuesView;
-use mailproof_node::{Boot, Config, ConnId, DialError, Input, Node, Now, Output};
+use mailproof_node::{
+    Abilities, Boot, Config, ConnId, DialError, DnsError, DnsRecords, Input, Lookup, Node, Now,
+    Output,
+};
 
 use sink::Sink;
 
@@ -53,6 +56,19 @@ enum Event {
         to: End,
         result: Result<(), DialError>,
     },
+    Secured {
+        to: End,
+    },
+    PasswordChecked {
+        to: End,
+        right: bool,
+    },
+    Resolved {
+        node: usize,
+        life: u32,
+        query: u64,
+        answer: Result<DnsRecords, DnsError>,
+    },
     Op {
         node: usize,
         life: u32,
@@ -72,6 +88,8 @@ enum Event {
 /// A node and all that is its own.
 pub(crate) struct Slot {
     pub config: Config,
+    /// What the world does for it from its next start on.
+    pub abilities: Abilities,
     pub disk: MemDisk,
     pub node: Option<Node>,
     pub events: Vec<NodeEvent>,
@@ -119,6 +137,14 @@ pub(crate) struct World {
     pub nodes: Vec<Slot>,
     pub clients: Vec<Client>,
     pub sinks: Vec<Sink>,
+    /// Ends that wait for the other one to begin TLS.
+    securing: BTreeSet<End>,
+    /// Names and passwords.
+    pub users: BTreeMap<String, String>,
+    /// What the name service answers; it has no answer to anything else.
+    pub names: BTreeMap<(String, bool), Result<DnsRecords, DnsError>>,
+    /// What it was asked, MX records or not.
+    pub asked: Vec<(String, bool)>,
     /// Parties between which nothing passes.
     cuts: BTreeSet<(Party, Party)>,
     events: BTreeMap<(u64, u64), Event>,
@@ -183,6 +209,10 @@ impl World {
             nodes: Vec::new(),
             clients: Vec::new(),
             sinks: vec![Sink::default()],
+            securing: BTreeSet::new(),
+            users: BTreeMap::new(),
+            names: BTreeMap::new(),
+            asked: Vec::new(),
             cuts: BTreeSet::new(),
             events: BTreeMap::new(),
             wires: BTreeMap::new(),
@@ -200,6 +230,7 @@ impl World {
             world.addresses.insert(config.listen, Party::Node(n));
             world.nodes.push(Slot {
                 config,
+                abilities: Abilities::default(),
                 disk: MemDisk::new(Persistence::Posix),
                 node: None,
                 events: Vec::new(),
@@ -280,7 +311,9 @@ impl World {
         let boot = Boot::open(slot.config.clone(), seed, fresh, now, &mut slot.disk)
             .expect("the store opens");
         let mut out = Vec::new();
-        slot.node = Some(Node::new(boot, &slot.disk, &mut out).expect("the node starts"));
+        let mut node = Node::new(boot, &slot.disk, &mut out).expect("the node starts");
+        node.set_abilities(slot.abilities);
+        slot.node = Some(node);
         self.outputs(n, out);
     }
 
@@ -297,9 +330,11 @@ impl World {
         // What is on its way to it dies with its connections; the next life
         // gives new ones the same names.
         self.events.retain(|_, event| match event {
-            Event::Bytes { to, .. } | Event::Closed { to, .. } | Event::Dialled { to, .. } => {
-                to.0 != Party::Node(n)
-            }
+            Event::Bytes { to, .. }
+            | Event::Closed { to, .. }
+            | Event::Dialled { to, .. }
+            | Event::Secured { to }
+            | Event::PasswordChecked { to, .. } => to.0 != Party::Node(n),
             _ => true,
         });
         let ends: Vec<End> = self
@@ -387,10 +422,58 @@ impl World {
                     self.nodes[n].wake = at;
                     self.schedule(at.max(self.now), Event::Wake { node: n, life, at });
                 }
+                Output::Secure { conn, .. } => self.secure((me, conn.0)),
+                Output::CheckPassword {
+                    conn,
+                    user,
+                    password,
+                } => {
+                    let right = self.users.get(&*user).map(String::as_str);
+                    let right = right == Some(password.reveal());
+                    let to = (me, conn.0);
+                    self.schedule(self.now + HOP, Event::PasswordChecked { to, right });
+                }
+                Output::Resolve {
+                    query,
+                    name,
+                    lookup,
+                } => {
+                    let key = (name, lookup == Lookup::Mx);
+                    let silence = || Err(DnsError::Temporary("no answer".to_owned()));
+                    let answer = self.names.get(&key).cloned().unwrap_or_else(silence);
+                    self.asked.push(key);
+                    let event = Event::Resolved {
+                        node: n,
+                        life: self.nodes[n].life,
+                        query,
+                        answer,
+                    };
+                    self.schedule(self.now + HOP, event);
+                }
                 Output::Log(event) => self.nodes[n].events.push(event),
                 Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
                 Output::Fatal { reason } => self.nodes[n].fatal = Some(reason),
             }
+        }
+    }
+
+    /// One end begins TLS; it is up when both have. Clients and sinks begin
+    /// with their node.
+    fn secure(&mut self, end: End) {
+        let Some(other) = self.wires.get(&end).copied() else {
+            return;
+        };
+        let at = (self.now + HOP).max(self.last.get(&end).copied().unwrap_or(0));
+        match other.0 {
+            Party::Sink(n) if self.sinks[n].breaks_tls => self.close(other, true),
+            Party::Node(_) if !self.securing.remove(&other) => {
+                self.securing.insert(end);
+            }
+            Party::Node(_) => {
+                self.schedule(at, Event::Secured { to: end });
+                self.schedule(at, Event::Secured { to: other });
+            }
+            _ => self.schedule(at, Event::Secured { to: end }),
         }
     }
 
@@ -549,6 +632,30 @@ impl World {
                     && let (Party::Client(n), _) = to
                 {
                     self.clients[n].closed = true;
+                }
+            }
+            Event::Secured { to } => {
+                if let (Party::Node(n), conn) = to
+                    && self.wires.contains_key(&to)
+                {
+                    let conn = ConnId(conn);
+                    self.feed(n, Input::Secured { conn });
+                }
+            }
+            Event::PasswordChecked { to, right } => {
+                if let (Party::Node(n), conn) = to {
+                    let conn = ConnId(conn);
+                    self.feed(n, Input::PasswordChecked { conn, right });
+                }
+            }
+            Event::Resolved {
+                node,
+                life,
+                query,
+                answer,
+            } => {
+                if self.nodes[node].life == life {
+                    self.feed(node, Input::Resolved { query, answer });
                 }
             }
             Event::Op { node, life } => {

@@ -33,6 +33,8 @@ pub(crate) struct Sink {
     /// Every command line seen.
     pub lines: Vec<String>,
     pub connections: usize,
+    /// A handshake with it fails.
+    pub breaks_tls: bool,
     sessions: BTreeMap<u64, Session>,
 }
 
@@ -46,6 +48,7 @@ impl Default for Sink {
             taken: Vec::new(),
             lines: Vec::new(),
             connections: 0,
+            breaks_tls: false,
             sessions: BTreeMap::new(),
         }
     }
@@ -171,6 +174,7 @@ impl Sink {
                 session.recipients.clear();
                 "250 ok\r\n".to_owned()
             }
+            "STARTTLS" => "220 begin\r\n".to_owned(),
             "QUIT" => "221 bye\r\n".to_owned(),
             _ => "250 ok\r\n".to_owned(),
         };

@@ -234,6 +234,10 @@ impl<W: Sink> SimWorld<W> {
                 Input::Drain => Waiting::Drain,
                 // Both are looked at anew when it goes on.
                 Input::Committed { .. } | Input::Wake => return,
+                // This world does none of it (see `node_outputs`).
+                Input::Secured { .. } | Input::PasswordChecked { .. } | Input::Resolved { .. } => {
+                    return;
+                }
             });
             return;
         }
@@ -266,6 +270,8 @@ impl<W: Sink> SimWorld<W> {
                 Output::Shutdown { conn } => self.node_closes(node, conn, Shut::Fin),
                 Output::Abort { conn } => self.node_closes(node, conn, Shut::Reset),
                 Output::Dial { conn, to } => self.node_dials(node, conn, to),
+                // Nobody said that this world can do any of it.
+                Output::Secure { .. } | Output::CheckPassword { .. } | Output::Resolve { .. } => {}
                 Output::Commit { batch } => self.commit(node, batch.id, batch.ops),
                 Output::WakeAt(at) => self.wake_at(node, at),
                 Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
