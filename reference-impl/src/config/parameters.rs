@@ -260,7 +260,7 @@ const DELIVERY: Group = Group {
         },
         Parameter {
             key: "routes[].next-hops",
-            takes: Words("1 to 100 of address and port", "required"),
+            takes: Words("1 to 100 of address and port", "required without `mx`"),
             meaning: "Tried in this order.",
             source: OURS,
         },
