@@ -5,6 +5,19 @@
 
 use serde::Deserialize;
 
+/// A deliberate fault in the store, for its own tests too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreDefect {
+    /// Checksums of batches and bodies are not compared.
+    IgnoreChecksums,
+    /// A last batch that is not whole is taken, if its header is.
+    AcceptTornBatch,
+    /// No batch syncs the directory.
+    NoDirectorySync,
+    /// A batch is reported before its sync, which the next one carries out.
+    SyncAfterReport,
+}
+
 /// A deliberate fault in the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -21,16 +34,39 @@ pub enum Defect {
     DeliverAfterDiscard,
     /// Every start presents a fresh database ID.
     ForgetDatabaseId,
+    /// Damaged records are read as if nothing was wrong with them.
+    IgnoreChecksums,
+    /// A batch that was not written whole is taken at the start.
+    AcceptTornBatch,
+    /// Names are never synced.
+    NoDirectorySync,
+    /// Records count as durable when they are written, and are synced later.
+    SyncAfterReport,
 }
 
 impl Defect {
+    /// The fault of the store that this is, if it is one.
+    pub(crate) fn of_store(self) -> Option<StoreDefect> {
+        match self {
+            Self::IgnoreChecksums => Some(StoreDefect::IgnoreChecksums),
+            Self::AcceptTornBatch => Some(StoreDefect::AcceptTornBatch),
+            Self::NoDirectorySync => Some(StoreDefect::NoDirectorySync),
+            Self::SyncAfterReport => Some(StoreDefect::SyncAfterReport),
+            _ => None,
+        }
+    }
+
     /// Every defect with its configuration name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 10] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("ack-before-copy", Self::AckBeforeCopy),
         ("never-take-over", Self::NeverTakeOver),
         ("takeover-forgets-recipient", Self::TakeoverForgetsRecipient),
         ("deliver-after-discard", Self::DeliverAfterDiscard),
         ("forget-database-id", Self::ForgetDatabaseId),
+        ("ignore-checksums", Self::IgnoreChecksums),
+        ("accept-torn-batch", Self::AcceptTornBatch),
+        ("no-directory-sync", Self::NoDirectorySync),
+        ("sync-after-report", Self::SyncAfterReport),
     ];
 }

@@ -9,6 +9,7 @@
 
 mod fs;
 mod mem;
+mod view;
 
 use std::fmt;
 use std::io;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 
 pub use fs::FsDisk;
 pub use mem::{Crash, MemDisk, Persistence};
+pub use view::FsView;
 
 /// Longest accepted [`FileName`], in bytes.
 pub const MAX_FILE_NAME: usize = 64;

@@ -5,6 +5,7 @@
 //! sockets and a disk; a simulator runs the same code on virtual ones.
 
 pub mod config;
+pub mod contents;
 mod date;
 #[cfg(feature = "defects")]
 pub mod defect;

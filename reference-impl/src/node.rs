@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, OnStoreDamage};
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::io::{Abilities, ConnId, Input, Now, Output};
 use crate::mark::Mark;
-use crate::queue::{Action, Queue, Timer};
+use crate::queue::{Action, Queue, Timer, salvage_note};
 use crate::smtp::{Client, Close, Link, Server};
 use crate::store::{DatabaseId, Record, Store, StoreError, StoreOptions};
 use crate::view::QueuesView;
@@ -44,7 +44,24 @@ impl Boot {
     ) -> Result<Self, BootError> {
         config.check()?;
         let segment_bytes = config.segment_bytes;
-        let (store, records) = Store::open(disk, StoreOptions { segment_bytes }, fresh)?;
+        let options = StoreOptions {
+            segment_bytes,
+            #[cfg(feature = "defects")]
+            defect: config.defect.and_then(crate::defect::Defect::of_store),
+        };
+        let (store, records) = match config.on_store_damage {
+            OnStoreDamage::Refuse => Store::open(disk, options, fresh)?,
+            OnStoreDamage::Salvage => {
+                Store::open_or_salvage(disk, options, fresh, |salvage, records| {
+                    salvage_note(salvage, records, now.wall).map_err(|(seq, expected)| {
+                        BootError::Record {
+                            seq: seq.0,
+                            expected,
+                        }
+                    })
+                })?
+            }
+        };
         Ok(Self {
             config,
             seed,
@@ -72,6 +89,13 @@ pub enum BootError {
         /// What was expected.
         expected: &'static str,
     },
+    /// Every start has a number, and so has every message of it: there are no
+    /// numbers left.
+    #[error(
+        "this database has been started too often (16777215 times, a salvage counts for 4096): \
+         let it deliver what it holds, then start on an empty directory"
+    )]
+    Exhausted,
 }
 
 /// Nanoseconds for which a session whose time is up is listened to once more.

@@ -32,6 +32,29 @@ pub(crate) mod kind {
     pub(crate) const TAKEN_OVER: u8 = 10;
     pub(crate) const MAILBOX: u8 = 11;
     pub(crate) const MOVED: u8 = 12;
+    pub(crate) const SALVAGED: u8 = 30;
+    pub(crate) const REBOUND: u8 = 31;
+
+    /// The name of a kind in `STORE.md`.
+    pub(crate) fn name(kind: u8) -> Option<&'static str> {
+        Some(match kind {
+            BOOT => "BOOT",
+            MESSAGE => "MESSAGE",
+            HOLDER => "HOLDER",
+            PROGRESS => "PROGRESS",
+            DONE => "DONE",
+            WITHDRAWN => "WITHDRAWN",
+            CONFIRMED => "CONFIRMED",
+            SHADOW => "SHADOW",
+            REMOVED => "REMOVED",
+            TAKEN_OVER => "TAKEN-OVER",
+            MAILBOX => "MAILBOX",
+            MOVED => "MOVED",
+            SALVAGED => "SALVAGED",
+            REBOUND => "REBOUND",
+            _ => return None,
+        })
+    }
 }
 
 /// What is settled about one recipient.
@@ -147,6 +170,28 @@ pub(crate) enum Header {
         /// For a message taken over: from whom and when.
         origin: Option<(Box<str>, CopyKey, u64)>,
     },
+    /// This database continues one that was damaged; its body lists the
+    /// messages of that one known to be done with (u64 each). A later one about
+    /// the same predecessor replaces it.
+    Salvaged {
+        /// Zero when nothing told its ID.
+        predecessor: DatabaseId,
+        /// Sequences below are of the predecessor or an earlier one.
+        before: u64,
+        wall: u64,
+        /// Records saved and lost.
+        saved: u64,
+        lost: u64,
+        /// Peers that have made their inventory.
+        counted: Vec<Box<str>>,
+    },
+    /// Copies are bound to another database of their primary from now on.
+    Rebound {
+        primary: Box<str>,
+        from: DatabaseId,
+        to: DatabaseId,
+        sequences: Vec<u64>,
+    },
 }
 
 /// Why a header cannot be read: what was expected.
@@ -167,6 +212,8 @@ impl Header {
             Self::TakenOver { .. } => kind::TAKEN_OVER,
             Self::Mailbox { .. } => kind::MAILBOX,
             Self::Moved { .. } => kind::MOVED,
+            Self::Salvaged { .. } => kind::SALVAGED,
+            Self::Rebound { .. } => kind::REBOUND,
         }
     }
 
@@ -290,6 +337,32 @@ impl Header {
                     }
                 }
             }
+            Self::Salvaged {
+                predecessor,
+                before,
+                wall,
+                saved,
+                lost,
+                counted,
+            } => {
+                w.database(*predecessor);
+                w.u64(*before);
+                w.u64(*wall);
+                w.u64(*saved);
+                w.u64(*lost);
+                w.list(counted, |w, peer| w.text(peer));
+            }
+            Self::Rebound {
+                primary,
+                from,
+                to,
+                sequences,
+            } => {
+                w.text(primary);
+                w.database(*from);
+                w.database(*to);
+                w.list(sequences, |w, s| w.u64(*s));
+            }
         }
     }
 
@@ -369,6 +442,20 @@ impl Header {
                     0 => None,
                     _ => Some((r.text()?, r.key()?, r.u64()?)),
                 },
+            },
+            kind::SALVAGED => Self::Salvaged {
+                predecessor: r.database()?,
+                before: r.u64()?,
+                wall: r.u64()?,
+                saved: r.u64()?,
+                lost: r.u64()?,
+                counted: r.list(Reader::text)?,
+            },
+            kind::REBOUND => Self::Rebound {
+                primary: r.text()?,
+                from: r.database()?,
+                to: r.database()?,
+                sequences: r.list(Reader::u64)?,
             },
             _ => return Err("a known record kind"),
         };
@@ -483,6 +570,20 @@ mod tests {
                 settled: vec![(0, Settled::Delivered)],
                 holders: vec!["n2".into()],
                 origin: Some(("n1".into(), key, 3)),
+            },
+            Header::Salvaged {
+                predecessor: DatabaseId(7),
+                before: 1,
+                wall: 2,
+                saved: 3,
+                lost: 4,
+                counted: vec!["n2".into()],
+            },
+            Header::Rebound {
+                primary: "n1".into(),
+                from: DatabaseId(7),
+                to: DatabaseId(8),
+                sequences: vec![1, 2],
             },
         ]
     }

@@ -227,6 +227,16 @@ counters! {
     withdrawals_unconfirmed,
     /// Heartbeats that failed.
     heartbeats_failed,
+    /// How often there was no space for the next segment of the store; new mail
+    /// is answered `452` meanwhile.
+    disk_full,
+    /// Records saved by the salvage at this start.
+    records_salvaged,
+    /// Records that it found lost.
+    records_lost,
+    /// Salvaged messages that were delivered although a peer that may have had
+    /// a copy did not make its inventory in time: it may have delivered too.
+    salvage_unanswered,
     /// Private verbs refused for want of authentication.
     private_verbs_refused,
 }

@@ -8,9 +8,7 @@ use mailproof_engine::spool::{End, OnDisk, records};
 use mailproof_node::disk::{Crash, Disk, DiskOp, MemDisk, Persistence};
 use mailproof_node::store::{Seq, Store, StoreOptions, TailReport, inspect};
 
-const OPTIONS: StoreOptions = StoreOptions {
-    segment_bytes: 64 * 1024,
-};
+const OPTIONS: StoreOptions = StoreOptions::new(64 * 1024);
 
 /// SplitMix64.
 struct Dice(u64);

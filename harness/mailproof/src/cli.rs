@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Node(NodeArgs),
     /// Show the queues of a running reference node
     Queue(QueueArgs),
+    /// Look at the store of a stopped reference node
+    Store(StoreArgs),
     /// Remove what a killed run may have left behind
     Gc(GcArgs),
 }
@@ -403,6 +405,33 @@ pub(crate) struct QueueArgs {
     pub(crate) database_id: bool,
     /// How queues are written
     #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Arguments of `store`.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+/// One verb of `store`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Say what is there and whether it is intact, changing nothing (exit codes:
+    /// 0 intact · 1 damaged · 2 it cannot be read)
+    Check(StoreCheckArgs),
+}
+
+/// Arguments of `store check`.
+#[derive(Debug, Args)]
+pub(crate) struct StoreCheckArgs {
+    /// The store's directory: `store` in the node's configuration
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
 }
 

@@ -34,6 +34,7 @@ mod seeds;
 mod selection;
 mod shrink;
 mod source;
+mod store;
 mod sweep;
 mod target_choice;
 
@@ -132,5 +133,6 @@ fn command(extra: Extra) -> Exit {
         Command::Bench(args) => bench::bench(&context, &args),
         Command::Node(args) => node::node(&context, &args),
         Command::Queue(args) => queue::queue(&context, &args),
+        Command::Store(args) => store::store(&context, &args),
     }
 }

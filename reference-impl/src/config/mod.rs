@@ -81,6 +81,18 @@ pub struct Route {
     pub tls_name: String,
 }
 
+/// What a node does that finds its store damaged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnStoreDamage {
+    /// Saves what can be read into a new database and starts. The damaged files
+    /// stay, renamed.
+    #[default]
+    Salvage,
+    /// Does not start, and changes nothing.
+    Refuse,
+}
+
 /// A checked configuration.
 ///
 /// Read one with [`Config::from_toml`], or start from [`Config::new`], set
@@ -99,6 +111,9 @@ pub struct Config {
     pub store: PathBuf,
     /// Size of one store segment in bytes; 64 KiB to 1 GiB, default 16 MiB.
     pub segment_bytes: u64,
+    /// What becomes of a store that is found damaged at the start; default
+    /// salvage.
+    pub on_store_damage: OnStoreDamage,
     /// Path of the admin socket (Unix); none when absent.
     pub admin: Option<PathBuf>,
     /// Where Prometheus text is served over HTTP; a loopback address, none
@@ -238,6 +253,7 @@ impl Config {
             source: None,
             store,
             segment_bytes: 16 << 20,
+            on_store_damage: OnStoreDamage::Salvage,
             admin: None,
             metrics_listen: None,
             log_level: crate::event::Level::Info,

@@ -72,6 +72,12 @@ const NODE: Group = Group {
             source: OURS,
         },
         Parameter {
+            key: "on-store-damage",
+            takes: Words("`salvage`, `refuse`", "`salvage`"),
+            meaning: "Whether a node whose store is damaged saves what it can read and starts with a new database ID, or does not start.",
+            source: OURS,
+        },
+        Parameter {
             key: "admin",
             takes: Words("path", "none"),
             meaning: "Unix socket for `mailproof queue`, open to its owner only.",

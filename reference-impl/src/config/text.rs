@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::units::{Size, Span};
-use super::{Config, ConfigError, Network, Peer, Preference, Role, Route};
+use super::{Config, ConfigError, Network, OnStoreDamage, Peer, Preference, Role, Route};
 
 macro_rules! file {
     (
@@ -45,6 +45,7 @@ file! {
     optional {
         source: IpAddr => |v| Some(v),
         segment_bytes: Size => |v| v.0,
+        on_store_damage: OnStoreDamage => |v| v,
         admin: PathBuf => |v| Some(v),
         metrics_listen: SocketAddr => |v| Some(v),
         log_level: crate::event::Level => |v| v,

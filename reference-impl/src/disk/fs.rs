@@ -13,7 +13,7 @@ use super::{Disk, DiskOp, FileName, beyond_end, within};
 
 /// Name of the lock file. It begins with a dot, so it is no [`FileName`] and
 /// is never listed.
-const LOCK_FILE: &str = ".lock";
+pub(super) const LOCK_FILE: &str = ".lock";
 
 /// How much is zero-filled at once when a file is created.
 const FILL: usize = 256 * 1024;
@@ -102,7 +102,12 @@ impl FsDisk {
         let mut left = len;
         while left > 0 {
             let now = usize::try_from(left).unwrap_or(FILL).min(FILL);
-            handle.write_all(&zeros[..now])?;
+            if let Err(error) = handle.write_all(&zeros[..now]) {
+                // What there was of it is given back: others may need it.
+                drop(handle);
+                fs::remove_file(self.path(file))?;
+                return Err(error);
+            }
             left -= now as u64;
         }
         self.open.insert(file.clone(), (handle, len));
@@ -140,20 +145,7 @@ impl Disk for FsDisk {
     }
 
     fn list(&self) -> io::Result<Vec<(FileName, u64)>> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(Ok(name)) = name.to_str().map(FileName::new) else {
-                continue;
-            };
-            let meta = entry.metadata()?;
-            if meta.is_file() {
-                files.push((name, meta.len()));
-            }
-        }
-        files.sort();
-        Ok(files)
+        list(&self.dir)
     }
 
     fn read(&self, file: &FileName, offset: u64, len: usize) -> io::Result<Vec<u8>> {
@@ -175,6 +167,24 @@ impl Disk for FsDisk {
         handle.read_exact_at(&mut data, offset)?;
         Ok(data)
     }
+}
+
+/// Names and lengths of the files of a directory, in order.
+pub(super) fn list(dir: &Path) -> io::Result<Vec<(FileName, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(Ok(name)) = name.to_str().map(FileName::new) else {
+            continue;
+        };
+        let meta = entry.metadata()?;
+        if meta.is_file() {
+            files.push((name, meta.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Creates a directory and what is missing above it; each new name is synced.

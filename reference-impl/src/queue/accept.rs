@@ -165,8 +165,11 @@ impl Queue {
         let record = message.progress;
         self.owe(record, sequence, &message.holders, withdrawn);
         if let Some(from) = &message.taken_from {
-            self.peers[from.peer].taken.remove(&from.key);
+            let entry = &mut self.peers[from.peer];
+            entry.taken.remove(&from.key);
+            entry.note_finished(from.key.clone());
         }
+        self.note_settled(sequence);
         if withdrawn {
             self.counters.refused += 1;
             self.mark(Mark::RefusedUnshadowed);

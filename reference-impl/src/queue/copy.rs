@@ -266,16 +266,20 @@ impl Queue {
     }
 
     /// A peer lost its database, and with it every copy it held for us:
-    /// messages that are still here are made redundant again.
-    pub(crate) fn holder_lost(&mut self, peer: PeerId) {
+    /// messages that are still here are made redundant again. Of a holder whose
+    /// store was salvaged (`kept`) nobody knows: it may have a copy.
+    pub(crate) fn holder_lost(&mut self, peer: PeerId, kept: bool) {
         let mut bare = Vec::new();
         for (sequence, message) in &mut self.messages {
-            let held = message.holders.len();
-            message
-                .holders
-                .retain(|h| h.peer != peer || !h.acknowledged);
+            let mut lost = false;
+            for holder in message.holders.iter_mut().filter(|h| h.peer == peer) {
+                lost |= std::mem::replace(&mut holder.acknowledged, false);
+            }
+            if lost && !kept {
+                message.holders.retain(|h| h.peer != peer);
+            }
             let over = !matches!(message.phase, Phase::Pending | Phase::Active);
-            if message.holders.len() < held && message.unshadowed() && !over {
+            if lost && message.unshadowed() && !over {
                 bare.push(*sequence);
             }
         }

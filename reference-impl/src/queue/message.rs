@@ -12,6 +12,9 @@ use crate::store::Seq;
 /// though the last records of a start may be lost in a crash.
 const BOOT_SHIFT: u32 = 40;
 
+/// The last start that a sequence can name.
+pub(crate) const LAST_BOOT: u32 = (1 << (64 - BOOT_SHIFT)) - 1;
+
 /// The first sequence of start number `boot`.
 pub(crate) fn first_sequence(boot: u32) -> u64 {
     (u64::from(boot) << BOOT_SHIFT) + 1
@@ -174,6 +177,8 @@ pub(crate) struct Message {
     pub(crate) taken_from: Option<TakenFrom>,
     /// Its old primary reported it done: no further attempt.
     pub(crate) cancelled: bool,
+    /// Peers whose inventory it waits for before anything is tried.
+    pub(crate) waits_for: Vec<PeerId>,
 }
 
 impl Message {
@@ -209,6 +214,7 @@ impl Message {
             children: 0,
             taken_from: None,
             cancelled: false,
+            waits_for: Vec::new(),
         }
     }
 

@@ -13,11 +13,13 @@ mod dsn;
 mod exchange;
 pub(crate) mod header;
 mod host;
+mod inventory;
 mod mailbox;
 mod message;
 mod peer;
 mod recover;
 mod relocate;
+mod salvage;
 mod shadow;
 mod takeover;
 mod view;
@@ -45,6 +47,8 @@ pub(crate) use host::{Host, Work};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use message::{Message, name_of, push_name};
 pub(crate) use peer::Peer;
+pub(crate) use recover::contents;
+pub(crate) use salvage::{Fate, note as salvage_note};
 pub(crate) use shadow::{LINE, Offer};
 
 /// Index of a peer.
@@ -126,9 +130,16 @@ pub(crate) enum Timer {
     Host(HostId),
     /// Poll or takeover.
     Peer(PeerId),
+    /// Messages that wait for an inventory.
+    Inventory,
+    /// A disk without space is tried again.
+    Space,
     /// Time limit of a session.
     Conn(ConnId),
 }
+
+/// How often a disk without space is tried again.
+const SPACE: Duration = Duration::from_secs(1);
 
 /// The queue.
 #[derive(Debug)]
@@ -177,10 +188,14 @@ pub(crate) struct Queue {
     /// The start of this node, on the monotonic clock.
     started: u64,
     boot_record: Seq,
+    /// Databases that this one continues, the youngest first.
+    predecessors: Vec<salvage::Predecessor>,
     /// Records are being moved out of the oldest segment.
     moving: bool,
     /// Bytes on the disk when that was last looked into.
     looked_at: u64,
+    /// When a disk without space is tried again.
+    space_armed: u64,
     next_sequence: u64,
     next_dial: u64,
     /// Which peer comes first among equals.
@@ -225,6 +240,14 @@ impl Queue {
         }
         if durable < self.store.appended() {
             self.mark(Mark::CommitWaited);
+        }
+        if self.store.full() && self.space_armed == 0 {
+            self.mark(Mark::DiskFull);
+            self.counters.disk_full += 1;
+            let detail = "no space for the store; new mail is refused until there is".to_owned();
+            self.log(EventKind::StoreDamage, None, "", "", detail);
+            let at = self.later(SPACE);
+            Self::arm(&mut self.timers, Timer::Space, at, &mut self.space_armed);
         }
         while let Some((seq, _)) = self.waiting.front() {
             if *seq > durable {
@@ -355,6 +378,11 @@ impl Queue {
             Timer::Route(route) => self.route_due(route),
             Timer::Host(host) => self.host_due(host),
             Timer::Peer(peer) => self.peer_due(peer),
+            Timer::Inventory => self.inventory_overdue(),
+            Timer::Space => {
+                self.space_armed = 0;
+                self.store.look_for_space();
+            }
             Timer::Conn(_) => {}
         }
     }

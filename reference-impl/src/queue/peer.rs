@@ -66,6 +66,11 @@ pub(crate) struct Peer {
     /// an old connection is refused. Oldest first in the list.
     pub(crate) gone: BTreeSet<CopyKey>,
     pub(crate) gone_order: VecDeque<CopyKey>,
+    /// Of these, those that the peer itself had told done, or that were settled
+    /// here after a takeover.
+    pub(crate) finished: BTreeSet<CopyKey>,
+    /// What is known of a salvage of its store.
+    pub(crate) inventory: super::inventory::Inventory,
     /// Notifications for it, by our sequence.
     pub(crate) discards: BTreeMap<u64, Discard>,
     /// The subset that is pushed: the peer may not know that it has something
@@ -98,6 +103,8 @@ impl Peer {
             curious_until: 0,
             gone: BTreeSet::new(),
             gone_order: VecDeque::new(),
+            finished: BTreeSet::new(),
+            inventory: super::inventory::Inventory::default(),
             discards: BTreeMap::new(),
             pushed: BTreeSet::new(),
             copying: 0,
@@ -107,7 +114,10 @@ impl Peer {
 
     /// Whether there is anything to learn from this peer.
     pub(crate) fn of_interest(&self) -> bool {
-        !self.held.is_empty() || !self.taken.is_empty() || self.curious_until != 0
+        !self.held.is_empty()
+            || !self.taken.is_empty()
+            || self.curious_until != 0
+            || self.inventory.due != 0
     }
 
     /// Remembers that this copy must not be taken any more.
@@ -118,8 +128,15 @@ impl Peer {
                 && let Some(oldest) = self.gone_order.pop_front()
             {
                 self.gone.remove(&oldest);
+                self.finished.remove(&oldest);
             }
         }
+    }
+
+    /// Remembers the same of a copy whose message is done with.
+    pub(crate) fn note_finished(&mut self, key: CopyKey) {
+        self.note_gone(key.clone());
+        self.finished.insert(key);
     }
 }
 
@@ -144,7 +161,14 @@ impl Queue {
 
     /// An authenticated peer spoke, in either direction: the unreachability
     /// timer starts anew. What it says of its database may trigger a takeover.
-    pub(crate) fn contact(&mut self, peer: PeerId, database: DatabaseId, boot: u32) {
+    /// `chain` are the databases that its present one continues.
+    pub(crate) fn contact(
+        &mut self,
+        peer: PeerId,
+        database: DatabaseId,
+        boot: u32,
+        chain: &[DatabaseId],
+    ) {
         let entry = &mut self.peers[peer];
         entry.last_contact = self.now.mono;
         entry.boot = boot;
@@ -165,7 +189,8 @@ impl Queue {
             let name = entry.name.to_string();
             let detail = format!("now {database}");
             self.log(EventKind::DatabaseChanged, None, "", &name, detail);
-            self.holder_lost(peer);
+            let kept = before.is_some_and(|before| chain.contains(&before));
+            self.holder_lost(peer, kept);
         } else if before.is_none()
             && self.peers[peer]
                 .taken
@@ -174,6 +199,7 @@ impl Queue {
         {
             self.mark(Mark::ReturnDuringTakeover);
         }
+        self.salvage_announced(peer, chain);
         self.take_over_foreign(peer);
         self.arm_peer(peer);
     }
@@ -205,6 +231,9 @@ impl Queue {
         if !entry.held.is_empty() {
             at = at.min(after(entry.last_contact, span));
         }
+        if entry.inventory.due != 0 {
+            at = at.min(entry.inventory.due);
+        }
         // A takeover that is due and cannot happen yet (its copies are on
         // their way to the disk) is looked at again after a while, not at once
         // and for ever.
@@ -234,6 +263,7 @@ impl Queue {
         if !entry.held.is_empty() && now.saturating_sub(entry.last_contact) >= span {
             self.take_over_all(peer, "unreachable for shadow-resubmit-time-span");
         }
+        self.inventory_late(peer);
         let entry = &mut self.peers[peer];
         if entry.curious_until <= now {
             entry.curious_until = 0;

@@ -10,12 +10,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 
 use super::message::{
-    CopyState, Holder, Message, Phase, RecipientState, TakenFrom, first_sequence,
+    CopyState, Holder, LAST_BOOT, Message, Phase, RecipientState, TakenFrom, boot_of,
+    first_sequence,
 };
+use super::salvage;
 use super::shadow::Held;
 use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
 use crate::config::Place;
 use crate::config::TlsPolicy;
+use crate::contents::Contents;
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::mark::Mark;
@@ -23,7 +26,7 @@ use crate::node::{Boot, BootError};
 use crate::record::{CopyKey, Envelope, Header, Settled, Tell};
 use crate::rng::Rng;
 use crate::smtp::auth::ClusterKey;
-use crate::store::Seq;
+use crate::store::{DatabaseId, Record, Seq};
 use crate::view::Counters;
 
 /// A message while records are read.
@@ -58,6 +61,7 @@ struct State {
     /// Deliveries: key and arrival.
     keys: Vec<([u8; 16], u64)>,
     mailbox: BTreeSet<Seq>,
+    predecessors: BTreeMap<DatabaseId, salvage::Found>,
 }
 
 impl State {
@@ -200,6 +204,38 @@ impl State {
                 };
                 self.messages.insert(sequence, found);
             }
+            Header::Salvaged {
+                predecessor,
+                before,
+                wall,
+                saved,
+                lost,
+                counted,
+            } => {
+                self.boot = self.boot.max(boot_of(before).saturating_sub(1));
+                let found = salvage::Found {
+                    before,
+                    wall,
+                    saved,
+                    lost,
+                    counted,
+                    record: seq,
+                };
+                self.predecessors.insert(predecessor, found);
+            }
+            Header::Rebound {
+                primary,
+                from,
+                to,
+                sequences,
+            } => {
+                for sequence in sequences {
+                    let key = |database| (primary.clone(), CopyKey { database, sequence });
+                    if let Some(copy) = self.copies.remove(&key(from)) {
+                        self.copies.insert(key(to), copy);
+                    }
+                }
+            }
         }
     }
 
@@ -211,6 +247,27 @@ impl State {
                 .map(|peer| (seq, peer, sequence, withdrawn)),
         );
     }
+}
+
+/// What the records of a store say that its node has.
+///
+/// # Errors
+/// The first record that cannot be understood: its sequence number in the
+/// store, and what was expected.
+pub(crate) fn contents(records: &[Record]) -> Result<Contents, (u64, &'static str)> {
+    let mut state = State::default();
+    for record in records {
+        let header = Header::decode(record.kind, &record.header).map_err(|e| (record.seq.0, e))?;
+        state.take(record.seq, header);
+    }
+    let told: BTreeSet<Seq> = state.debts.iter().map(|(record, ..)| *record).collect();
+    Ok(Contents {
+        starts: state.boot,
+        messages: state.messages.len() as u64,
+        copies: state.copies.len() as u64,
+        notifications: told.len() as u64,
+        deliveries: state.mailbox.len() as u64,
+    })
 }
 
 impl Queue {
@@ -244,6 +301,13 @@ impl Queue {
             queue.mark(Mark::UnreportedBatch);
         }
         queue.boot = state.boot + 1;
+        if queue.boot > LAST_BOOT {
+            return Err(BootError::Exhausted);
+        }
+        let salvaged = queue.store.salvage().cloned();
+        if let Some(salvaged) = salvaged {
+            queue.salvaged(&salvaged);
+        }
         queue.next_sequence = first_sequence(queue.boot);
         queue.restore(state, &all, disk)?;
         let header = Header::Boot {
@@ -340,8 +404,10 @@ impl Queue {
             delays_armed: 0,
             started: now.mono,
             boot_record: Seq(0),
+            predecessors: Vec::new(),
             moving: false,
             looked_at: 0,
+            space_armed: 0,
             next_sequence: 0,
             next_dial: 0,
             turn,
@@ -373,6 +439,9 @@ impl Queue {
             };
             self.peers[peer].held.insert(key, held);
         }
+        self.restore_predecessors(state.predecessors, &mut live, |queue, seq| {
+            queue.store.read(disk, seq)
+        })?;
         let mut debts: BTreeMap<Seq, (u64, bool, Vec<Holder>)> = BTreeMap::new();
         for (record, tell, sequence, withdrawn) in state.debts {
             let peer = self.peer_named(&tell.peer);
@@ -458,12 +527,17 @@ impl Queue {
                 continue;
             };
             // A message that nobody may hold a copy of gets one now.
+            if !message.waits_for.is_empty() {
+                self.mark(Mark::InventoryAwaited);
+                continue;
+            }
             if self.config.shadow_redundancy_enabled && message.holders.is_empty() {
                 self.mark(Mark::CopyAfterRecovery);
                 self.copy_again(sequence);
             }
             self.activate(sequence);
         }
+        self.announce_salvage();
         self.arm_protect();
         let peers: Vec<usize> = (0..self.peers.len()).collect();
         self.push(&peers);

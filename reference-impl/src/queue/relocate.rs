@@ -20,6 +20,7 @@ enum Owner {
     Message(u64),
     Held(PeerId, CopyKey),
     Debt(u64),
+    Predecessor(usize),
 }
 
 impl Queue {
@@ -90,6 +91,11 @@ impl Queue {
         if range.contains(&self.boot_record) {
             owners.insert(self.boot_record, Owner::Boot);
         }
+        for (at, predecessor) in self.predecessors.iter().enumerate() {
+            if range.contains(&predecessor.record) {
+                owners.insert(predecessor.record, Owner::Predecessor(at));
+            }
+        }
         for (sequence, message) in &self.messages {
             for seq in message.records.iter().filter(|seq| range.contains(seq)) {
                 owners.insert(*seq, Owner::Message(*sequence));
@@ -121,6 +127,7 @@ impl Queue {
                 self.boot_record = self.append(&header, &[]);
                 old.push(seq);
             }
+            Owner::Predecessor(at) => self.write_predecessor(*at),
             Owner::Message(sequence) => self.rewrite_message(*sequence, old),
             Owner::Held(peer, key) => {
                 let primary = self.peers[*peer].name.clone();

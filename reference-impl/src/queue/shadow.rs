@@ -7,6 +7,7 @@
 //! so the holder asks after copies that are older than the primary's present
 //! start, and once in a while after all others.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -133,19 +134,22 @@ impl Queue {
         // Should the confirmation be lost, the primary is asked again although
         // nothing is held for it any more.
         self.stay_curious(peer);
-        let mut removed = Vec::new();
+        let mut removed: BTreeMap<DatabaseId, Vec<u64>> = BTreeMap::new();
         for sequence in sequences {
+            // A database that continues another one speaks for it.
+            let database = self.binding(peer, database, *sequence);
             let key = CopyKey {
                 database,
                 sequence: *sequence,
             };
             if self.peers[peer].held.contains_key(&key) {
-                removed.push(*sequence);
+                removed.entry(database).or_default().push(*sequence);
+                self.peers[peer].note_finished(key);
             } else if let Some(ours) = self.peers[peer].taken.get(&key).copied() {
                 self.cancel(ours, peer);
             } else {
                 let known = self.peers[peer].gone.contains(&key);
-                self.peers[peer].note_gone(key);
+                self.peers[peer].note_finished(key);
                 self.mark(if known {
                     Mark::DiscardRepeated
                 } else {
@@ -153,8 +157,10 @@ impl Queue {
                 });
             }
         }
-        self.counters.shadows_discarded += removed.len() as u64;
-        self.remove_held(peer, database, removed, "");
+        for (database, removed) in removed {
+            self.counters.shadows_discarded += removed.len() as u64;
+            self.remove_held(peer, database, removed, "");
+        }
         self.store.appended()
     }
 
@@ -185,7 +191,7 @@ impl Queue {
         self.store.appended()
     }
 
-    fn remove_held(
+    pub(crate) fn remove_held(
         &mut self,
         peer: PeerId,
         database: DatabaseId,
@@ -312,7 +318,7 @@ impl Queue {
             .iter()
             .filter(|s| {
                 let key = CopyKey {
-                    database,
+                    database: self.binding(peer, database, **s),
                     sequence: **s,
                 };
                 self.peers[peer].taken.contains_key(&key)

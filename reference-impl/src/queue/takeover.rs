@@ -48,13 +48,15 @@ impl Queue {
         // They are in the order of their databases.
         let ends = [entry.held.first_key_value(), entry.held.last_key_value()];
         let own = |(key, _): (&CopyKey, _)| key.database == database;
-        if ends.into_iter().flatten().all(own) {
+        let simple = entry.inventory.chain.is_empty();
+        if simple && ends.into_iter().flatten().all(own) {
             return;
         }
+        let waits = |key: &CopyKey| self.awaits_inventory(peer, key.database);
         let keys: Vec<CopyKey> = entry
             .held
             .iter()
-            .filter(|(key, held)| key.database != database && held.durable)
+            .filter(|(key, held)| key.database != database && held.durable && !waits(key))
             .map(|(key, _)| key.clone())
             .collect();
         if !keys.is_empty() && self.take_over(peer, keys, "its database is another one now") > 0 {

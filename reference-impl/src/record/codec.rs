@@ -46,8 +46,12 @@ impl Writer<'_> {
         });
     }
 
+    pub(super) fn database(&mut self, id: DatabaseId) {
+        self.0.extend_from_slice(&id.0.to_be_bytes());
+    }
+
     pub(super) fn key(&mut self, key: &CopyKey) {
-        self.0.extend_from_slice(&key.database.0.to_be_bytes());
+        self.database(key.database);
         self.u64(key.sequence);
     }
 

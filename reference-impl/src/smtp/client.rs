@@ -5,6 +5,7 @@
 //! message goes out in one piece where the server offers PIPELINING.
 
 use super::auth::{Handshake, Nonce};
+use super::inventory;
 use super::link::{Close, Link};
 use super::query::Query;
 use super::reply::{self, Reply};
@@ -75,6 +76,8 @@ pub(crate) struct Client {
     ready: bool,
     /// The sequences of the last question or withdrawal.
     pub(super) asked: Vec<u64>,
+    /// Messages taken over that the primary has been told of.
+    pub(super) told: std::collections::BTreeSet<u64>,
 }
 
 impl Client {
@@ -95,6 +98,7 @@ impl Client {
             state: State::Dialling,
             ready: false,
             asked: Vec::new(),
+            told: std::collections::BTreeSet::new(),
         };
         client.patience(queue);
         client
@@ -335,7 +339,12 @@ impl Client {
         if !name.eq_ignore_ascii_case(&self.name) || !key.server_proved(&handshake, proof) {
             return self.unproved("its proof is wrong", queue);
         }
-        let claims = format!("{} {}", queue.database, queue.boot);
+        let claims = format!(
+            "{} {}{}",
+            queue.database,
+            queue.boot,
+            queue.predecessors_claim()
+        );
         let line = format!(
             "XPROVE {} {claims}\r\n",
             key.client_proof(&handshake, &claims)
@@ -349,17 +358,20 @@ impl Client {
         let line = reply.last_line().into_owned();
         let words: Vec<&str> = line.split(' ').collect();
         let parsed = match words.as_slice() {
-            &[_, database, boot] if reply.positive() => {
+            &[_, database, boot] | &[_, database, boot, _] if reply.positive() => {
                 private::database_id(database).zip(boot.parse::<u32>().ok())
             }
             _ => None,
         };
-        let (Some((database, boot)), Some(peer)) = (parsed, queue.hosts[self.host].peer) else {
+        let chain = inventory::chain(words.get(3).copied());
+        let (Some((database, boot)), Some(chain), Some(peer)) =
+            (parsed, chain, queue.hosts[self.host].peer)
+        else {
             return self.unproved(&reply.summary(), queue);
         };
         self.peer = Some(peer);
         self.database = database;
-        queue.contact(peer, database, boot);
+        queue.contact(peer, database, boot, &chain);
         self.up(queue);
     }
 
@@ -377,7 +389,7 @@ impl Client {
             && queue.peers[peer].of_interest()
         {
             queue.hosts[self.host].poll_due = false;
-            return self.begin_query(Query::Discards, queue);
+            return self.begin_poll(queue);
         }
         self.next(queue);
     }
@@ -392,7 +404,7 @@ impl Client {
             match queue.next_work(self.host, self.link.conn, stranger) {
                 Some(Work::Deliver { sequence, leg }) => self.deliver(sequence, leg, queue),
                 Some(Work::Copy(attempt)) => self.copy(attempt, queue),
-                Some(Work::Poll) => self.begin_query(Query::Discards, queue),
+                Some(Work::Poll) => self.begin_poll(queue),
                 Some(Work::Withdraw) => self.begin_query(Query::Withdraw, queue),
                 None => {
                     let idle = queue.config.send_connection_idle_time;

@@ -6,6 +6,7 @@ mod chunking;
 mod client;
 mod content;
 pub(crate) mod data;
+pub(crate) mod inventory;
 mod link;
 mod login;
 pub(crate) mod parameters;

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use super::auth::{self, Handshake};
+use super::inventory;
 use super::server::{Challenge, Server};
 use crate::config::Place;
 use crate::event::EventKind;
@@ -26,6 +27,7 @@ pub const PRIVATE_VERBS: &[&str] = &[
     "XQCONFIRM",
     "XQSTATUS",
     "XSHADOWABORT",
+    "XINVENTORY",
 ];
 
 /// The verbs of the handshake: the only ones that need no authentication.
@@ -64,11 +66,12 @@ impl Server {
             "XQDISCARD" => self.xqdiscard(&words, peer, queue),
             "XQCONFIRM" => self.xqconfirm(&words, peer, queue),
             "XQSTATUS" => self.xqstatus(&words, peer, queue),
+            "XINVENTORY" => self.xinventory(&words, peer, queue),
             _ => self.xshadowabort(&words, peer, database, queue),
         }
     }
 
-    fn syntax(&mut self) {
+    pub(super) fn syntax(&mut self) {
         self.error("501 5.5.4 Bad arguments\r\n");
     }
 
@@ -114,16 +117,19 @@ impl Server {
         });
     }
 
-    /// `XPROVE <proof> <database> <boot>`
+    /// `XPROVE <proof> <database> <boot> [<predecessors>]`
     fn xprove(&mut self, words: &[&str], queue: &mut Queue) {
         // One try for each challenge.
         let (Some(challenge), Some(key)) = (self.challenge.take(), queue.key.clone()) else {
             return self.error("503 5.5.1 XPEER first\r\n");
         };
-        let &[proof, database, boot] = words else {
+        let (&[proof, database, boot] | &[proof, database, boot, _]) = words else {
             return self.syntax();
         };
-        let (Some(id), Ok(number)) = (database_id(database), boot.parse::<u32>()) else {
+        let chain = inventory::chain(words.get(3).copied());
+        let (Some(id), Ok(number), Some(chain)) =
+            (database_id(database), boot.parse::<u32>(), chain)
+        else {
             return self.syntax();
         };
         let handshake = Handshake {
@@ -132,14 +138,19 @@ impl Server {
             client_nonce: &challenge.client_nonce,
             server_nonce: &challenge.server_nonce,
         };
-        if !key.client_proved(&handshake, &format!("{database} {boot}"), proof) {
+        if !key.client_proved(&handshake, &words[1..].join(" "), proof) {
             let detail = "wrong proof".to_owned();
             queue.log(EventKind::PeerRefused, None, "", &challenge.name, detail);
             return self.error("535 5.7.8 Authentication failed\r\n");
         }
         self.peer = Some((challenge.peer, id));
-        queue.contact(challenge.peer, id, number);
-        let reply = format!("250 2.7.0 {} {}\r\n", queue.database, queue.boot);
+        queue.contact(challenge.peer, id, number, &chain);
+        let reply = format!(
+            "250 2.7.0 {} {}{}\r\n",
+            queue.database,
+            queue.boot,
+            queue.predecessors_claim()
+        );
         self.link.write(&reply);
     }
 
@@ -158,6 +169,9 @@ impl Server {
         if queue.peers[peer].place == Place::Outside {
             queue.mark(Mark::CopyFromOutside);
             return self.error("550 5.7.1 Outside the boundary of this node\r\n");
+        }
+        if queue.store.full() {
+            return self.error("452 4.3.1 Out of space for copies\r\n");
         }
         let &[sequence, arrival] = words else {
             return self.syntax();

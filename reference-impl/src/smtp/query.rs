@@ -7,11 +7,13 @@
 use std::fmt::Write as _;
 
 use super::client::Client;
+use super::inventory::Part;
 use super::link::Close;
 use super::private;
 use super::reply::Reply;
 use crate::mark::Mark;
 use crate::queue::{LINE, Queue, Waiter};
+use crate::store::DatabaseId;
 
 /// Where the dialogue stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub(super) enum Query {
     Orphans,
     /// XSHADOWABORT is out.
     Withdraw,
+    /// XINVENTORY is out.
+    Inventory { database: DatabaseId, part: Part },
+    /// What the inventory decided is on its way to the disk.
+    Sorting,
 }
 
 impl Client {
@@ -70,12 +76,16 @@ impl Client {
                 self.asked.clone_from(&asked);
                 self.write_sequences("XSHADOWABORT", &asked);
             }
-            Query::Removing { .. } | Query::Confirm { .. } | Query::Orphans => {}
+            Query::Removing { .. }
+            | Query::Confirm { .. }
+            | Query::Orphans
+            | Query::Inventory { .. }
+            | Query::Sorting => {}
         }
         self.set_query(query, queue);
     }
 
-    fn write_sequences(&mut self, verb: &str, sequences: &[u64]) {
+    pub(super) fn write_sequences(&mut self, verb: &str, sequences: &[u64]) {
         let mut line = verb.to_owned();
         for sequence in sequences {
             let _ = write!(line, " {sequence:x}");
@@ -100,6 +110,9 @@ impl Client {
 
     pub(super) fn query_reply(&mut self, query: Query, reply: &Reply<'_>, queue: &mut Queue) {
         let Some(peer) = self.peer else { return };
+        if let Query::Inventory { database, part } = query {
+            return self.inventory_reply(database, part, reply, queue);
+        }
         if !reply.positive() {
             // The node at the other end lives but does not answer: no contact.
             return self.lost(&reply.summary(), Close::Shutdown, queue);
@@ -150,7 +163,7 @@ impl Client {
                 queue.pushes_told(peer, &asked, &taken);
                 self.begin_query(Query::Withdraw, queue);
             }
-            Query::Removing { .. } | Query::Orphans => {
+            Query::Removing { .. } | Query::Orphans | Query::Inventory { .. } | Query::Sorting => {
                 self.lost("a reply that nothing was asked for", Close::Abort, queue);
             }
         }
@@ -165,6 +178,7 @@ impl Client {
                 self.set_query(Query::Confirm { more }, queue);
             }
             Query::Orphans => self.begin_query(Query::Status, queue),
+            Query::Sorting => self.begin_poll(queue),
             _ => {}
         }
     }
@@ -181,6 +195,7 @@ impl Client {
                 queue.mark(Mark::DiscardConfirmLost);
             }
             Query::Withdraw => return queue.mark(Mark::AbortLost),
+            Query::Inventory { .. } | Query::Sorting => queue.mark(Mark::InventoryBroken),
             Query::Status | Query::Orphans => {}
         }
         queue.poll_failed(peer, why);

@@ -31,6 +31,10 @@ impl<'a> Reply<'a> {
         (200..300).contains(&self.code)
     }
 
+    pub(crate) fn code(&self) -> u16 {
+        self.code
+    }
+
     pub(crate) fn permanent(&self) -> bool {
         self.code >= 500
     }

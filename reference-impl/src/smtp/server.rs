@@ -126,6 +126,8 @@ pub(crate) struct Server {
     /// The notifications last reported, and the token that confirms them.
     pub(super) reported: Vec<u64>,
     pub(super) token: u32,
+    /// The messages that the last reply to an inventory asked about.
+    pub(super) unsure: Vec<u64>,
     /// The node is draining: 421 as soon as nothing is under way.
     leaving: bool,
 }
@@ -160,6 +162,7 @@ impl Server {
             unwanted: false,
             reported: Vec::new(),
             token: 0,
+            unsure: Vec::new(),
             leaving: false,
         }
     }
@@ -515,6 +518,9 @@ impl Server {
         let declared = params.size.unwrap_or(0);
         if declared > queue.config.max_message_bytes {
             return self.error("552 5.3.4 Message too big\r\n");
+        }
+        if queue.store.full() {
+            return self.link.write("452 4.3.1 Out of space for messages\r\n");
         }
         if queue.body_bytes.saturating_add(declared) > queue.config.body_budget_bytes {
             return self.link.write("452 4.3.1 Out of memory for messages\r\n");

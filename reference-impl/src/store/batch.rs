@@ -46,6 +46,14 @@ impl Batch {
     }
 }
 
+/// Whether space, or the right to use some, is what is missing.
+fn out_of_space(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
 /// The parts of a body.
 #[derive(Debug)]
 pub(super) enum Parts {
@@ -93,6 +101,9 @@ impl Pending {
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) id: BatchId,
+    /// It only sets space aside, so many bytes; nothing is harmed if it fails
+    /// for want of space.
+    pub(super) reserves: Option<u64>,
     pub(super) up_to: Seq,
     pub(super) oldest: u64,
 }
@@ -106,6 +117,11 @@ impl Store {
         if self.in_flight.is_some() || self.poisoned.is_some() {
             return None;
         }
+        let half = usize::try_from(self.active().len / 2).unwrap_or(usize::MAX);
+        let early = self.spare.is_none() && self.room() < half && !self.full;
+        if early {
+            return Some(self.reserve(self.segment_bytes));
+        }
         if self.pending.is_empty() && self.dead_prefix() == 0 {
             return None;
         }
@@ -113,6 +129,11 @@ impl Store {
         let mut taken = self.fitting();
         let room = self.room();
         if (taken == 0 && !self.pending.is_empty()) || room < BATCH_HEADER {
+            let needed = self.next_len();
+            if self.spare.is_none_or(|spare| spare < needed) {
+                // Nothing is written to a segment that may not come about.
+                return (!self.full).then(|| self.reserve(needed));
+            }
             self.roll(&mut ops);
             taken = self.fitting();
         }
@@ -147,9 +168,64 @@ impl Store {
             ops.push(DiskOp::SyncDir);
         }
         self.write_at = round_block(self.write_at + data.len() as u64);
+        #[cfg(feature = "defects")]
+        self.plant(&mut ops);
         let id = BatchId(number);
-        self.in_flight = Some(InFlight { id, up_to, oldest });
+        self.in_flight = Some(InFlight {
+            id,
+            reserves: None,
+            up_to,
+            oldest,
+        });
         Some(Batch { id, ops, up_to })
+    }
+
+    /// The batch that sets space aside for the next segment: a file of zeros
+    /// under its passing name.
+    fn reserve(&mut self, len: u64) -> Batch {
+        let file = new_segment_file(self.active().number + 1);
+        let mut ops = Vec::with_capacity(2);
+        if let Some(spare) = self.spare.take() {
+            self.bytes_on_disk = self.bytes_on_disk.saturating_sub(spare);
+            ops.push(DiskOp::Remove { file: file.clone() });
+        }
+        ops.push(DiskOp::Create { file, len });
+        // Data batches are far from these numbers.
+        self.reserved += 1;
+        let id = BatchId(u64::MAX - self.reserved);
+        let (up_to, oldest) = (self.durable, self.durable_oldest);
+        self.in_flight = Some(InFlight {
+            id,
+            reserves: Some(len),
+            up_to,
+            oldest,
+        });
+        Batch { id, ops, up_to }
+    }
+
+    /// Spoils a batch as the planted defect does.
+    #[cfg(feature = "defects")]
+    fn plant(&mut self, ops: &mut Vec<DiskOp>) {
+        use crate::defect::StoreDefect;
+        match self.defect {
+            Some(StoreDefect::NoDirectorySync) => ops.retain(|op| *op != DiskOp::SyncDir),
+            Some(StoreDefect::SyncAfterReport) => {
+                let file = self.active().file.clone();
+                let sync = DiskOp::Sync { file };
+                ops.retain(|op| *op != sync);
+                if let Some(before) = self.put_off.replace(sync) {
+                    ops.insert(0, before);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Length of the next segment: longer than usual when the next record is.
+    fn next_len(&self) -> u64 {
+        let first = self.pending.front().map_or(0, Pending::len);
+        let needed = round_block(BLOCK + (BATCH_HEADER + first) as u64);
+        needed.max(self.segment_bytes)
     }
 
     /// Reports how the batch in flight ended. Answers with the last record that
@@ -164,6 +240,20 @@ impl Store {
         let Some(done) = self.in_flight.take_if(|flight| flight.id == id) else {
             return Err(StoreError::WrongBatch(id));
         };
+        if let Some(len) = done.reserves {
+            match &result {
+                Ok(()) => {
+                    self.spare = Some(len);
+                    self.bytes_on_disk += len;
+                    return Ok(self.durable);
+                }
+                Err(error) if out_of_space(error) => {
+                    self.full = true;
+                    return Ok(self.durable);
+                }
+                Err(_) => {}
+            }
+        }
         if let Err(error) = result {
             let why = format!("batch {} failed: {error}", id.0);
             self.poisoned = Some(why.clone());
@@ -178,6 +268,7 @@ impl Store {
         {
             if let Some(removed) = self.segments.pop_front() {
                 self.bytes_on_disk -= removed.len;
+                self.full = false;
             }
         }
         Ok(self.durable)
@@ -193,6 +284,12 @@ impl Store {
         while let Some(batch) = self.next_batch() {
             let result = batch.execute(disk);
             self.batch_done(batch.id, result)?;
+        }
+        if self.full && self.durable < self.appended() {
+            return Err(StoreError::Io {
+                what: "set space aside for a segment".to_owned(),
+                source: io::ErrorKind::StorageFull.into(),
+            });
         }
         Ok(self.durable)
     }
@@ -235,16 +332,16 @@ impl Store {
             .count()
     }
 
-    /// Makes a new active segment: complete and synced under a passing name,
-    /// then renamed, then the name synced, all before a batch goes in.
+    /// Makes a new active segment of the space set aside: complete and synced
+    /// under a passing name, then renamed, then the name synced, all before a
+    /// batch goes in.
     fn roll(&mut self, ops: &mut Vec<DiskOp>) {
-        let first = self.pending.front().map_or(0, Pending::len);
-        let needed = round_block(BLOCK + (BATCH_HEADER + first) as u64);
+        let Some(len) = self.spare.take() else { return };
         let header = SegmentHeader {
             database: self.database,
             salt: self.salt,
             number: self.active().number + 1,
-            len: needed.max(self.segment_bytes),
+            len,
             first_batch: self.next_batch,
             first_seq: self.next_placed,
             oldest: self.durable_oldest,
@@ -252,8 +349,7 @@ impl Store {
             prev_check: self.check,
             epoch: self.epoch,
         };
-        create_segment(&header, ops);
-        self.bytes_on_disk += header.len;
+        name_segment(&header, ops);
         self.segments
             .push_back(Segment::new(header.number, header.len, header.first_seq));
         self.write_at = BLOCK;
@@ -320,9 +416,15 @@ impl Store {
 pub(super) fn create_segment(header: &SegmentHeader, ops: &mut Vec<DiskOp>) {
     let new = new_segment_file(header.number);
     ops.push(DiskOp::Create {
-        file: new.clone(),
+        file: new,
         len: header.len,
     });
+    name_segment(header, ops);
+}
+
+/// The operations that make a segment of a file of zeros.
+fn name_segment(header: &SegmentHeader, ops: &mut Vec<DiskOp>) {
+    let new = new_segment_file(header.number);
     ops.push(DiskOp::Write {
         file: new.clone(),
         offset: 0,

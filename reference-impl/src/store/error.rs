@@ -23,9 +23,9 @@ pub enum StoreError {
     #[error(
         "store: {file} is damaged at byte {offset}: {what}. Durable records are affected, so the \
          store does not open, and nothing was changed. Copy the whole directory away for \
-         examination; then either restore it from a backup, or start the node on an empty \
-         directory: it then has a new database ID, and its peers resubmit what they hold for the \
-         old one"
+         examination; then let the node salvage what can be read (on-store-damage = \"salvage\"), or \
+         start it on an empty directory: either way it has a new database ID, and its peers \
+         resubmit what they hold for the old one"
     )]
     Damaged {
         /// The damaged file.
@@ -49,11 +49,22 @@ pub enum StoreError {
         /// The database that the file names.
         found: DatabaseId,
     },
+    /// The file that says which segments a salvage made cannot be read.
+    #[error(
+        "store: {file} is damaged. A salvage of this store was interrupted, and without that file \
+         nobody can tell the segments it made from those it replaces. Nothing was changed. Copy \
+         the whole directory away; then start the node on an empty one: it has a new database ID, \
+         and its peers resubmit what they hold for the old one"
+    )]
+    Plan {
+        /// The file.
+        file: FileName,
+    },
     /// A record is missing between two whole batches.
     #[error(
         "store: {file}, batch at byte {offset}: expected sequence {expected}, found {found}. \
-         Records are missing, so the store does not open, and nothing was changed. Restore the \
-         directory from a backup, or start the node on an empty one"
+         Records are missing, so the store does not open, and nothing was changed. Let the node \
+         salvage what is there (on-store-damage = \"salvage\"), or start it on an empty directory"
     )]
     Gap {
         /// The file with the batch that does not follow.
@@ -137,7 +148,20 @@ impl StoreError {
     pub fn is_damage(&self) -> bool {
         matches!(
             self,
-            Self::Damaged { .. } | Self::Foreign { .. } | Self::Gap { .. } | Self::Version { .. }
+            Self::Damaged { .. }
+                | Self::Foreign { .. }
+                | Self::Gap { .. }
+                | Self::Plan { .. }
+                | Self::Version { .. }
         )
+    }
+
+    /// Whether [`super::Store::salvage`] can help: durable bytes are gone or
+    /// wrong, and everything else is known. What comes from another store or a
+    /// later version is not damage but a mistake, to be put right by whoever
+    /// made it; a disk that cannot be read may be read later.
+    #[must_use]
+    pub fn is_salvageable(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Gap { .. })
     }
 }

@@ -29,6 +29,11 @@ pub(super) const MARK_FILE_LEN: u64 = 2 * BLOCK;
 /// Length of one durability mark, in bytes.
 pub(super) const MARK_LEN: usize = 64;
 
+/// Name of the file that commits a salvage, and while it is being written.
+pub(super) const PLAN_FILE: &str = "salvage";
+pub(super) const NEW_PLAN_FILE: &str = "salvage.new";
+
+const PLAN_MAGIC: [u8; 8] = *b"MPSALVG1";
 const SEGMENT_MAGIC: [u8; 8] = *b"MPSEGMNT";
 const BATCH_MAGIC: [u8; 8] = *b"MPBATCH1";
 const MARK_MAGIC: [u8; 8] = *b"MPMARK01";
@@ -84,6 +89,18 @@ pub(super) fn mint(fresh: u128) -> (DatabaseId, Salt) {
     )
 }
 
+/// Derives the identity of the store that a salvage makes: it differs from its
+/// predecessor's whatever `fresh` is.
+pub(super) fn mint_successor(fresh: u128, tag: u64, first_segment: u64) -> (DatabaseId, Salt) {
+    let mut hasher = blake3::Hasher::new_derive_key("mailproof store 1 successor");
+    hasher.update(&fresh.to_be_bytes());
+    hasher.update(&tag.to_be_bytes());
+    hasher.update(&first_segment.to_be_bytes());
+    let mut seed = [0; 16];
+    seed.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    mint(u128::from_be_bytes(seed))
+}
+
 /// Rounds up to the next block.
 pub(super) fn round_block(at: u64) -> u64 {
     at.div_ceil(BLOCK).saturating_mul(BLOCK)
@@ -99,31 +116,58 @@ pub(super) fn new_segment_file(number: u64) -> FileName {
     FileName::built(&format!("segment-{number:016x}.new"))
 }
 
+/// Name of a segment that a salvage has put aside.
+pub(super) fn quarantined_segment(number: u64) -> FileName {
+    FileName::built(&format!("segment-{number:016x}.quarantine"))
+}
+
+/// Name of the marks that a salvage has put aside; `number` is the first
+/// segment that it made.
+pub(super) fn quarantined_mark(number: u64) -> FileName {
+    FileName::built(&format!("mark-{number:016x}.quarantine"))
+}
+
 /// What a file name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Segment(u64),
-    NewSegment,
+    NewSegment(u64),
     Mark,
+    /// Commits a salvage.
+    Plan,
+    /// The same, never finished.
+    NewPlan,
+    /// Put aside by a salvage; its number, which no later segment may take.
+    Quarantine(u64),
     Unknown,
 }
 
 /// Tells the store's own files by their names.
 pub(super) fn kind_of(file: &FileName) -> Kind {
-    if file.as_str() == MARK_FILE {
-        return Kind::Mark;
+    match file.as_str() {
+        MARK_FILE => return Kind::Mark,
+        PLAN_FILE => return Kind::Plan,
+        NEW_PLAN_FILE => return Kind::NewPlan,
+        _ => {}
     }
-    let number = |suffix| {
-        let hex = file
-            .as_str()
-            .strip_prefix("segment-")?
-            .strip_suffix(suffix)?;
+    let number = |prefix, suffix| {
+        let hex = file.as_str().strip_prefix(prefix)?.strip_suffix(suffix)?;
         u64::from_str_radix(hex, 16).ok()
     };
-    match (number(".log"), number(".new")) {
-        (Some(n), _) if segment_file(n) == *file => Kind::Segment(n),
-        (_, Some(n)) if new_segment_file(n) == *file => Kind::NewSegment,
-        _ => Kind::Unknown,
+    // A number has one spelling.
+    if let Some(n) = number("segment-", ".log").filter(|n| segment_file(*n) == *file) {
+        Kind::Segment(n)
+    } else if let Some(n) = number("segment-", ".new").filter(|n| new_segment_file(*n) == *file) {
+        Kind::NewSegment(n)
+    } else if let Some(n) =
+        number("segment-", ".quarantine").filter(|n| quarantined_segment(*n) == *file)
+    {
+        Kind::Quarantine(n)
+    } else if let Some(n) = number("mark-", ".quarantine").filter(|n| quarantined_mark(*n) == *file)
+    {
+        Kind::Quarantine(n)
+    } else {
+        Kind::Unknown
     }
 }
 
@@ -335,6 +379,15 @@ impl RecordHead {
     /// The record at the beginning of `bytes`: fixed part, caller's header,
     /// body, all checked.
     pub(super) fn decode(bytes: &[u8], tag: u64) -> Result<(Self, &[u8], &[u8]), &'static str> {
+        let record = Self::frame(bytes, tag)?;
+        if crc32c::crc32c(record.2) != record.0.body_crc {
+            return Err("checksum of a record's body is wrong");
+        }
+        Ok(record)
+    }
+
+    /// The same, but for the body, which may be damaged: its place is certain.
+    pub(super) fn frame(bytes: &[u8], tag: u64) -> Result<(Self, &[u8], &[u8]), &'static str> {
         let Some(fixed) = bytes.get(..RECORD_FIXED) else {
             return Err("a record reaches beyond its batch");
         };
@@ -368,9 +421,6 @@ impl RecordHead {
             body_len: body_len as u32,
             body_crc: u32_at(fixed, 12),
         };
-        if crc32c::crc32c(body) != head.body_crc {
-            return Err("checksum of a record's body is wrong");
-        }
         Ok((head, header, body))
     }
 }
@@ -428,6 +478,73 @@ impl Mark {
     }
 }
 
+/// The file that commits a salvage: from when it has its name, the segments
+/// that it names are the log, and all older ones are put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The database that was damaged, if it is known.
+    pub(super) predecessor: Option<DatabaseId>,
+    /// The one that the salvage made.
+    pub(super) database: DatabaseId,
+    /// Its first segment.
+    pub(super) first: u64,
+    /// How many it has.
+    pub(super) count: u64,
+}
+
+impl Plan {
+    /// The file's bytes, one block.
+    pub(super) fn encode(&self) -> Bytes {
+        let mut out = Vec::with_capacity(4096);
+        out.extend_from_slice(&PLAN_MAGIC);
+        out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        let predecessor = self.predecessor.map_or(0, |id| id.0);
+        out.extend_from_slice(&predecessor.to_be_bytes());
+        out.extend_from_slice(&self.database.0.to_be_bytes());
+        out.extend_from_slice(&self.first.to_le_bytes());
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.resize(4092, 0);
+        let crc = crc32c::crc32c(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out.into()
+    }
+
+    pub(super) fn decode(block: &[u8]) -> Option<Self> {
+        if block.len() != 4096
+            || block[..8] != PLAN_MAGIC
+            || crc32c::crc32c(&block[..4092]) != u32_at(block, 4092)
+            || u32_at(block, 8) != FORMAT_VERSION
+        {
+            return None;
+        }
+        Some(Self {
+            predecessor: Some(id_at(block, 16)).filter(|id| id.0 != 0),
+            database: id_at(block, 32),
+            first: u64_at(block, 48),
+            count: u64_at(block, 56),
+        })
+    }
+}
+
+/// The salt that the first batch of a segment names, for a log of which no
+/// segment header can be read. Block 1 of a segment always begins with a batch
+/// header, whatever mail the log holds.
+pub(super) fn salt_of_first_batch(segment: &[u8]) -> Option<Salt> {
+    let at = usize::try_from(BLOCK).ok()?;
+    let bytes = segment.get(at..at + BATCH_HEADER)?;
+    let salt = sixteen_at(bytes, 8);
+    BatchHeader::decode(bytes, &salt).map(|_| salt)
+}
+
+/// The tag of the first record of a segment, for the same case.
+pub(super) fn tag_of_first_record(segment: &[u8]) -> Option<u64> {
+    let at = usize::try_from(BLOCK).ok()? + BATCH_HEADER;
+    let bytes = segment.get(at..)?;
+    let tag = u64_at(bytes.get(..RECORD_FIXED)?, 32);
+    RecordHead::frame(bytes, tag).ok().map(|_| tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,7 +552,10 @@ mod tests {
     #[test]
     fn file_names_are_told_apart_and_only_in_their_one_spelling() {
         assert_eq!(kind_of(&segment_file(0xab)), Kind::Segment(0xab));
-        assert_eq!(kind_of(&new_segment_file(1)), Kind::NewSegment);
+        assert_eq!(kind_of(&new_segment_file(1)), Kind::NewSegment(1));
+        assert_eq!(kind_of(&quarantined_segment(9)), Kind::Quarantine(9));
+        assert_eq!(kind_of(&quarantined_mark(9)), Kind::Quarantine(9));
+        assert_eq!(kind_of(&FileName::new(PLAN_FILE).unwrap()), Kind::Plan);
         assert_eq!(kind_of(&FileName::new(MARK_FILE).unwrap()), Kind::Mark);
         for other in ["segment-1.log", "segment-0000000000000001.bad", "notes"] {
             assert_eq!(
@@ -518,6 +638,28 @@ mod tests {
         assert_eq!(bytes.len(), MARK_LEN);
         assert_eq!(Mark::decode(&bytes), Some(mark));
         flip_each(&bytes, |b| Mark::decode(b).is_none());
+    }
+
+    #[test]
+    fn a_plan_comes_back_and_one_flipped_bit_is_seen() {
+        let plan = Plan {
+            predecessor: Some(DatabaseId(7)),
+            database: DatabaseId(8),
+            first: 3,
+            count: 2,
+        };
+        let bytes = plan.encode();
+        assert_eq!(Plan::decode(&bytes), Some(plan));
+        flip_each(&bytes, |b| Plan::decode(b).is_none());
+    }
+
+    #[test]
+    fn a_successor_is_another_one_whatever_the_randomness() {
+        let (id, salt) = mint(7);
+        let (next, next_salt) = mint_successor(7, id.tag(), 2);
+        assert_ne!(next, id);
+        assert_ne!(next_salt, salt);
+        assert_ne!(mint_successor(7, id.tag(), 3).0, next);
     }
 
     fn flip_each(bytes: &[u8], seen: impl Fn(&[u8]) -> bool) {

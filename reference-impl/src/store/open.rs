@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::batch::create_segment;
 use super::error::StoreError;
 use super::format::{BLOCK, MARK_FILE, MARK_FILE_LEN, Mark, SegmentHeader, mint, round_block};
+use super::salvage::{Note, Salvage, finish as finish_salvage, salvage};
 use super::segment::Segment;
 use super::survey::{MarkFile, Survey, survey};
 use super::{MAX_SEGMENT_BYTES, MIN_SEGMENT_BYTES, Record, Seq, Store, StoreOptions};
@@ -21,6 +22,58 @@ pub(super) fn open(
     options: StoreOptions,
     fresh: u128,
 ) -> Result<(Store, Vec<Record>), StoreError> {
+    let segment_bytes = checked(options)?;
+    finish_salvage(disk)?;
+    let found = survey_as(disk, options)?;
+    opened(disk, found, segment_bytes, fresh).map(|opened| planted(opened, options))
+}
+
+pub(super) fn open_or_salvage<E: From<StoreError>>(
+    disk: &mut dyn Disk,
+    options: StoreOptions,
+    fresh: u128,
+    note: impl FnOnce(&Salvage, &[Record]) -> Result<Note, E>,
+) -> Result<(Store, Vec<Record>), E> {
+    let segment_bytes = checked(options)?;
+    finish_salvage(disk)?;
+    let found = survey_as(disk, options)?;
+    let damaged = !found.errors.is_empty();
+    if !damaged || !found.errors.iter().all(StoreError::is_salvageable) {
+        let opened = opened(disk, found, segment_bytes, fresh)?;
+        return Ok(planted(opened, options));
+    }
+    let salvaged = salvage(disk, options, fresh, &found, note)?;
+    // The new log is read like any other: what was written wrong would show.
+    let found = survey(disk)?;
+    let (mut store, records) = opened(disk, found, segment_bytes, fresh)?;
+    store.salvage = Some(salvaged);
+    Ok(planted((store, records), options))
+}
+
+/// Reads the log, as the options have it.
+#[allow(unused_variables)]
+fn survey_as(disk: &dyn Disk, options: StoreOptions) -> Result<Survey, StoreError> {
+    #[cfg(feature = "defects")]
+    if options.defect.is_some() {
+        return super::survey::survey_with(disk, options.defect);
+    }
+    survey(disk)
+}
+
+/// The store with the defect that the options plant.
+#[allow(unused_mut, unused_variables)]
+fn planted(
+    (mut store, records): (Store, Vec<Record>),
+    options: StoreOptions,
+) -> (Store, Vec<Record>) {
+    #[cfg(feature = "defects")]
+    {
+        store.defect = options.defect;
+    }
+    (store, records)
+}
+
+fn checked(options: StoreOptions) -> Result<u64, StoreError> {
     let found = options.segment_bytes;
     if !(MIN_SEGMENT_BYTES..=MAX_SEGMENT_BYTES).contains(&found) {
         return Err(StoreError::Option {
@@ -29,10 +82,23 @@ pub(super) fn open(
             expected: format!("{MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}"),
         });
     }
-    let segment_bytes = round_block(found);
-    let mut survey = survey(disk)?;
-    if !survey.errors.is_empty() {
-        return Err(survey.errors.swap_remove(0));
+    Ok(round_block(found))
+}
+
+fn opened(
+    disk: &mut dyn Disk,
+    mut survey: Survey,
+    segment_bytes: u64,
+    fresh: u128,
+) -> Result<(Store, Vec<Record>), StoreError> {
+    // What can be salvaged is said last: the rest is what has to be put right.
+    if let Some(first) = survey
+        .errors
+        .iter()
+        .position(|error| !error.is_salvageable())
+        .or((!survey.errors.is_empty()).then_some(0))
+    {
+        return Err(survey.errors.swap_remove(first));
     }
     match survey.identity.take() {
         None => create(disk, &survey, segment_bytes, fresh),
@@ -100,6 +166,15 @@ fn create(
         bytes_on_disk: MARK_FILE_LEN + segment_bytes,
         torn_tail: false,
         unreported_batch: false,
+        salvage: None,
+        quarantined: survey.quarantined.clone(),
+        spare: None,
+        full: false,
+        reserved: 0,
+        #[cfg(feature = "defects")]
+        defect: None,
+        #[cfg(feature = "defects")]
+        put_off: None,
     };
     Ok((store, Vec::new()))
 }
@@ -174,6 +249,15 @@ fn resume(
         bytes_on_disk,
         torn_tail,
         unreported_batch,
+        salvage: None,
+        quarantined: survey.quarantined,
+        spare: None,
+        full: false,
+        reserved: 0,
+        #[cfg(feature = "defects")]
+        defect: None,
+        #[cfg(feature = "defects")]
+        put_off: None,
     };
     Ok((store, records))
 }
@@ -245,7 +329,7 @@ mod tests {
     fn segment_sizes_out_of_range_are_refused() {
         for segment_bytes in [0, MIN_SEGMENT_BYTES - 1, MAX_SEGMENT_BYTES + 1, u64::MAX] {
             let mut disk = crate::disk::MemDisk::new(crate::disk::Persistence::Posix);
-            let error = Store::open(&mut disk, StoreOptions { segment_bytes }, 1).unwrap_err();
+            let error = Store::open(&mut disk, StoreOptions::new(segment_bytes), 1).unwrap_err();
             assert!(matches!(error, StoreError::Option { .. }), "{error}");
             assert_eq!(disk.list().unwrap(), []);
         }

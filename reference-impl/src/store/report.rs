@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::error::StoreError;
+use super::salvage::preview;
 use super::survey::survey;
-use super::{DatabaseId, Seq};
+use super::{DatabaseId, Record, Seq};
 use crate::disk::Disk;
 
 /// The state of a store on a disk.
@@ -27,10 +28,29 @@ pub struct Report {
     /// The store's files that open would remove: segments already dropped from
     /// the log, segments never finished.
     pub rubbish: Vec<String>,
+    /// Files that salvages put aside; they can be moved or deleted.
+    pub quarantined: Vec<QuarantineReport>,
+    /// Whether a salvage was committed and not finished; the next open does so.
+    /// The rest of this report is about the log that it made.
+    pub salvage_unfinished: bool,
     /// Files that are not the store's.
     pub unknown: Vec<String>,
     /// Why the store would refuse to open; empty when it would open.
     pub damage: Vec<DamageReport>,
+    /// What a salvage would come to; none when there is no damage, or damage
+    /// that no salvage helps against.
+    pub salvage: Option<SalvageReport>,
+}
+
+/// What a salvage would come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SalvageReport {
+    /// Records that would be saved.
+    pub saved: u64,
+    /// Records that are lost; see [`super::Salvage::lost`].
+    pub lost: u64,
+    /// Their sequence numbers, first and last of each run, at most 100 runs.
+    pub ranges: Vec<(u64, u64)>,
 }
 
 /// One segment.
@@ -52,6 +72,15 @@ pub struct SegmentReport {
     pub by_kind: BTreeMap<u8, u64>,
     /// Bytes of headers and bodies.
     pub payload_bytes: u64,
+}
+
+/// A file that a salvage put aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuarantineReport {
+    /// Its name.
+    pub file: String,
+    /// Its length, in bytes.
+    pub bytes: u64,
 }
 
 /// How the log ends.
@@ -114,7 +143,24 @@ impl From<&StoreError> for DamageReport {
 /// # Errors
 /// [`StoreError::Io`] when the disk cannot be read.
 pub fn inspect(disk: &dyn Disk) -> Result<Report, StoreError> {
+    Ok(inspect_records(disk)?.0)
+}
+
+/// The same, with the records that the log, or a salvage of it, has.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_records(disk: &dyn Disk) -> Result<(Report, Vec<Record>), StoreError> {
     let survey = survey(disk)?;
+    let damaged = !survey.errors.is_empty();
+    let salvageable = damaged && survey.errors.iter().all(StoreError::is_salvageable);
+    let (salvage, records) = if salvageable && survey.plan.is_none() {
+        let (report, records) = preview(disk)?;
+        (Some(report), records)
+    } else {
+        let records = survey.segments.iter().flat_map(|segment| &segment.records);
+        (None, records.map(|(record, _)| record.clone()).collect())
+    };
     let segments = survey.segments.iter().map(|segment| {
         let mut by_kind = BTreeMap::new();
         let mut payload_bytes = 0;
@@ -122,7 +168,7 @@ pub fn inspect(disk: &dyn Disk) -> Result<Report, StoreError> {
             *by_kind.entry(record.kind).or_insert(0) += 1;
             payload_bytes += record.header.len() as u64 + record.body_len;
         }
-        let seq = |record: Option<&(super::Record, _)>| record.map(|(r, _)| r.seq.0);
+        let seq = |record: Option<&(Record, _)>| record.map(|(r, _)| r.seq.0);
         SegmentReport {
             file: segment.file.to_string(),
             number: segment.number,
@@ -142,7 +188,7 @@ pub fn inspect(disk: &dyn Disk) -> Result<Report, StoreError> {
         _ => TailReport::Clean,
     };
     let Seq(next_seq) = survey.chain.seq;
-    Ok(Report {
+    let report = Report {
         database: survey.database(),
         segments: segments.collect(),
         next_seq,
@@ -152,7 +198,18 @@ pub fn inspect(disk: &dyn Disk) -> Result<Report, StoreError> {
             last_seq: mark.last_seq.0,
         }),
         rubbish: survey.rubbish.iter().map(ToString::to_string).collect(),
+        quarantined: survey
+            .quarantined
+            .iter()
+            .map(|(file, bytes)| QuarantineReport {
+                file: file.to_string(),
+                bytes: *bytes,
+            })
+            .collect(),
+        salvage_unfinished: survey.plan.is_some(),
         unknown: survey.unknown.iter().map(ToString::to_string).collect(),
         damage: survey.errors.iter().map(DamageReport::from).collect(),
-    })
+        salvage,
+    };
+    Ok((report, records))
 }

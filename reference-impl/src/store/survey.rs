@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::error::StoreError;
 use super::format::{
     BATCH_HEADER, BLOCK, BadHeader, BatchHeader, FORMAT_VERSION, Kind, MARK_FILE, MARK_FILE_LEN,
-    MARK_LEN, Mark, RecordHead, SegmentHeader, kind_of, record_len, round_block, segment_file,
+    MARK_LEN, Mark, PLAN_FILE, Plan, RecordHead, SegmentHeader, kind_of, record_len, round_block,
+    segment_file,
 };
 use super::segment::Entry;
 use super::{DatabaseId, Record, Seq};
@@ -88,6 +89,10 @@ pub(super) struct Survey {
     /// that were never finished.
     pub(super) rubbish: Vec<FileName>,
     pub(super) unknown: Vec<FileName>,
+    /// Files that a salvage put aside.
+    pub(super) quarantined: Vec<(FileName, u64)>,
+    /// A salvage that was committed and not finished: the log is what it says.
+    pub(super) plan: Option<Plan>,
     pub(super) mark: MarkFile,
     pub(super) chain: Chain,
     pub(super) last: Option<LastBatch>,
@@ -97,6 +102,8 @@ pub(super) struct Survey {
     pub(super) torn: Option<Torn>,
     /// What makes the store refuse, the first cause first.
     pub(super) errors: Vec<StoreError>,
+    #[cfg(feature = "defects")]
+    defect: Option<crate::defect::StoreDefect>,
 }
 
 /// Reads the log.
@@ -104,45 +111,114 @@ pub(super) struct Survey {
 /// # Errors
 /// Only what the disk says; the rest is in [`Survey::errors`].
 pub(super) fn survey(disk: &dyn Disk) -> Result<Survey, StoreError> {
-    let mut survey = Survey {
-        identity: None,
-        segments: Vec::new(),
-        rubbish: Vec::new(),
-        unknown: Vec::new(),
-        mark: MarkFile::Missing,
-        chain: Chain {
-            batch: 1,
-            seq: Seq(1),
-            check: 0,
-            epoch: 0,
-            oldest: 1,
-        },
-        last: None,
-        remnants: Vec::new(),
-        torn: None,
-        errors: Vec::new(),
-    };
-    let mut found = BTreeMap::new();
-    for (file, len) in disk.list().map_err(StoreError::io("list the directory"))? {
-        match kind_of(&file) {
-            Kind::Segment(number) => {
-                found.insert(number, (file, len));
-            }
-            Kind::NewSegment => survey.rubbish.push(file),
-            Kind::Mark => survey.mark = read_mark(disk, &file, len)?,
-            Kind::Unknown => survey.unknown.push(file),
-        }
-    }
-    if found.is_empty() {
-        survey.refuse_lost_log();
-    } else {
-        survey.read_segments(disk, found)?;
-        survey.compare_mark();
-    }
+    let mut survey = Survey::empty();
+    survey.read(disk)?;
     Ok(survey)
 }
 
-fn read_mark(disk: &dyn Disk, file: &FileName, len: u64) -> Result<MarkFile, StoreError> {
+/// The same with a planted defect.
+#[cfg(feature = "defects")]
+pub(super) fn survey_with(
+    disk: &dyn Disk,
+    defect: Option<crate::defect::StoreDefect>,
+) -> Result<Survey, StoreError> {
+    let mut survey = Survey::empty();
+    survey.defect = defect;
+    survey.read(disk)?;
+    Ok(survey)
+}
+
+impl Survey {
+    fn empty() -> Self {
+        Self {
+            identity: None,
+            segments: Vec::new(),
+            rubbish: Vec::new(),
+            unknown: Vec::new(),
+            quarantined: Vec::new(),
+            plan: None,
+            mark: MarkFile::Missing,
+            chain: Chain {
+                batch: 1,
+                seq: Seq(1),
+                check: 0,
+                epoch: 0,
+                oldest: 1,
+            },
+            last: None,
+            remnants: Vec::new(),
+            torn: None,
+            errors: Vec::new(),
+            #[cfg(feature = "defects")]
+            defect: None,
+        }
+    }
+
+    fn read(&mut self, disk: &dyn Disk) -> Result<(), StoreError> {
+        let survey = self;
+        let mut found = BTreeMap::new();
+        let files = disk.list().map_err(StoreError::io("list the directory"))?;
+        match read_plan(disk, &files) {
+            Ok(plan) => survey.plan = plan,
+            Err(error @ StoreError::Plan { .. }) => survey.errors.push(error),
+            Err(error) => return Err(error),
+        }
+        for (file, len) in files {
+            let planned = |number: u64| {
+                let plan = survey.plan.as_ref()?;
+                Some((plan.first..plan.first.saturating_add(plan.count)).contains(&number))
+            };
+            match kind_of(&file) {
+                Kind::Segment(number) if planned(number) == Some(false) => {
+                    survey.quarantined.push((file, len));
+                }
+                Kind::NewSegment(number) if planned(number) != Some(true) => {
+                    survey.rubbish.push(file)
+                }
+                Kind::Segment(number) | Kind::NewSegment(number) => {
+                    found.insert(number, (file, len));
+                }
+                Kind::Mark => {
+                    let mark = read_mark(disk, &file, len)?;
+                    let ours = survey.plan.as_ref().map(|plan| Some(plan.database));
+                    if ours.is_none_or(|ours| mark.newest().map(|mark| mark.database) == ours) {
+                        survey.mark = mark;
+                    } else {
+                        survey.quarantined.push((file, len));
+                    }
+                }
+                Kind::Plan => {}
+                Kind::NewPlan => survey.rubbish.push(file),
+                Kind::Quarantine(_) => survey.quarantined.push((file, len)),
+                Kind::Unknown => survey.unknown.push(file),
+            }
+        }
+        if let Some(plan) = &survey.plan
+            && found.len() as u64 != plan.count
+        {
+            let what = format!(
+                "a salvage made {} segments from {:016x} on, and {} of them are there",
+                plan.count,
+                plan.first,
+                found.len()
+            );
+            let file = FileName::built(PLAN_FILE);
+            survey.errors.push(StoreError::damaged(&file, 0, what));
+        } else if found.is_empty() {
+            survey.refuse_lost_log();
+        } else {
+            survey.read_segments(disk, found)?;
+            survey.compare_mark();
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn read_mark(
+    disk: &dyn Disk,
+    file: &FileName,
+    len: u64,
+) -> Result<MarkFile, StoreError> {
     if len != MARK_FILE_LEN {
         return Ok(MarkFile::WrongLength);
     }
@@ -156,8 +232,32 @@ fn read_mark(disk: &dyn Disk, file: &FileName, len: u64) -> Result<MarkFile, Sto
     })
 }
 
+/// The plan of a salvage that was committed and not finished.
+///
+/// # Errors
+/// What the disk says; a plan that cannot be read, without which nobody knows
+/// which segments count.
+pub(super) fn read_plan(
+    disk: &dyn Disk,
+    files: &[(FileName, u64)],
+) -> Result<Option<Plan>, StoreError> {
+    let Some((file, len)) = files.iter().find(|(f, _)| kind_of(f) == Kind::Plan) else {
+        return Ok(None);
+    };
+    let bytes = if *len == BLOCK {
+        disk.read(file, 0, BLOCK as usize)
+            .map_err(StoreError::io("read the plan of a salvage"))?
+    } else {
+        Vec::new()
+    };
+    match Plan::decode(&bytes) {
+        Some(plan) => Ok(Some(plan)),
+        None => Err(StoreError::Plan { file: file.clone() }),
+    }
+}
+
 /// A segment's header, or why the segment cannot be used.
-fn read_header(
+pub(super) fn read_header(
     disk: &dyn Disk,
     number: u64,
     file: &FileName,
@@ -241,7 +341,7 @@ impl Survey {
         // The end of the log says where it begins.
         let mut last_read = None;
         if let Some(Ok(header)) = headers.get(&newest) {
-            let mut walk = Walk::new(header, &found[&newest].0, self.mark.newest());
+            let mut walk = self.walk(header, &found[&newest].0);
             let bytes = read_whole(disk, &found[&newest])?;
             walk.run(&bytes, header.len);
             self.chain = walk.chain;
@@ -288,7 +388,7 @@ impl Survey {
                 Some(read) => read,
                 None => {
                     let bytes = read_whole(disk, place)?;
-                    let mut walk = Walk::new(&header, &place.0, self.mark.newest());
+                    let mut walk = self.walk(&header, &place.0);
                     let limit = next.map_or(header.len, |next| next.prev_end.min(header.len));
                     walk.run(&bytes, limit);
                     (walk, bytes)
@@ -316,6 +416,17 @@ impl Survey {
             self.segments.push(walk.into_survey(&header));
         }
         Ok(())
+    }
+
+    /// The walk along a segment.
+    fn walk(&self, header: &SegmentHeader, file: &FileName) -> Walk {
+        #[allow(unused_mut)]
+        let mut walk = Walk::new(header, file, self.mark.newest());
+        #[cfg(feature = "defects")]
+        {
+            walk.defect = self.defect;
+        }
+        walk
     }
 
     /// Whether the segment is of this database.
@@ -369,7 +480,10 @@ impl Survey {
     }
 }
 
-fn read_whole(disk: &dyn Disk, (file, len): &(FileName, u64)) -> Result<Vec<u8>, StoreError> {
+pub(super) fn read_whole(
+    disk: &dyn Disk,
+    (file, len): &(FileName, u64),
+) -> Result<Vec<u8>, StoreError> {
     disk.read(file, 0, usize::try_from(*len).unwrap_or(usize::MAX))
         .map_err(StoreError::io(format!("read {file}")))
 }
@@ -406,6 +520,8 @@ struct Walk {
     last: Option<(usize, usize)>,
     torn: Option<Torn>,
     errors: Vec<StoreError>,
+    #[cfg(feature = "defects")]
+    defect: Option<crate::defect::StoreDefect>,
 }
 
 impl Walk {
@@ -427,7 +543,23 @@ impl Walk {
             last: None,
             torn: None,
             errors: Vec::new(),
+            #[cfg(feature = "defects")]
+            defect: None,
         }
+    }
+
+    /// Whether a planted defect looks away from what is not as it was written;
+    /// `torn` when nothing proves that it was.
+    #[allow(unused_variables, clippy::unused_self)]
+    fn blind(&self, torn: bool) -> bool {
+        #[cfg(feature = "defects")]
+        return match self.defect {
+            Some(crate::defect::StoreDefect::IgnoreChecksums) => true,
+            Some(crate::defect::StoreDefect::AcceptTornBatch) => torn,
+            _ => false,
+        };
+        #[cfg(not(feature = "defects"))]
+        false
     }
 
     fn refuse(&mut self, offset: u64, what: impl Into<String>) {
@@ -483,7 +615,8 @@ impl Walk {
             .ok()
             .and_then(|len| rest[BATCH_HEADER..].get(..len))
             .ok_or("a batch that reaches beyond its segment")?;
-        if crc32c::crc32c(payload) != header.payload_crc {
+        if crc32c::crc32c(payload) != header.payload_crc && !self.blind(self.later(bytes).is_none())
+        {
             return Err("a batch whose records do not match their checksum");
         }
         // The batch is whole. Whatever does not fit now was written so.
@@ -530,8 +663,15 @@ impl Walk {
         let mut seq = header.first_seq;
         for _ in 0..header.count {
             let rest = payload.get(at..).unwrap_or_default();
-            let (head, caller, body) = match RecordHead::decode(rest, self.header.database.tag()) {
+            let tag = self.header.database.tag();
+            let read = if self.blind(true) {
+                RecordHead::frame(rest, tag)
+            } else {
+                RecordHead::decode(rest, tag)
+            };
+            let (head, caller, body) = match read {
                 Ok(record) => record,
+                Err(_) if self.blind(true) => return,
                 Err(what) => return self.refuse(base + at as u64, what),
             };
             if head.seq != seq {

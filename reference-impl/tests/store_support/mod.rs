@@ -11,9 +11,7 @@ use mailproof_node::store::{MIN_SEGMENT_BYTES, Record, Seq, Store, StoreError, S
 use proptest::prelude::*;
 
 /// Small segments, so that a short script rolls over several.
-pub(crate) const SMALL: StoreOptions = StoreOptions {
-    segment_bytes: MIN_SEGMENT_BYTES,
-};
+pub(crate) const SMALL: StoreOptions = StoreOptions::new(MIN_SEGMENT_BYTES);
 
 /// Stands for the caller's random number.
 pub(crate) const FRESH: u128 = 0x1234_5678_9abc_def0_0fed_cba9_8765_4321;

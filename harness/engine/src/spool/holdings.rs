@@ -134,6 +134,13 @@ impl Fold<'_> {
                     self.shadows.remove(copy);
                 }
             }
+            Entry::Rebound { copies } => {
+                for (from, to) in copies {
+                    if let Some(held) = self.shadows.remove(&from) {
+                        self.shadows.insert(to, held);
+                    }
+                }
+            }
             Entry::TakenOver {
                 copy,
                 sequence,

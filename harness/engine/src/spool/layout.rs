@@ -30,6 +30,44 @@ pub(super) fn segment_name(number: u64) -> String {
     format!("segment-{number:016x}.log")
 }
 
+/// The file that commits a salvage.
+pub(super) const PLAN: &str = "salvage";
+
+/// The name of a segment that a salvage made and has not named yet.
+pub(super) fn unnamed_segment(number: u64) -> String {
+    format!("segment-{number:016x}.new")
+}
+
+/// A committed salvage that was not finished: which segments are the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) database: [u8; 16],
+    pub(super) first: u64,
+    pub(super) count: u64,
+}
+
+impl Plan {
+    /// The plan in this file, unless it is damaged.
+    pub(super) fn read(file: &[u8]) -> Option<Self> {
+        let block: &[u8; BLOCK] = file.first_chunk()?;
+        let valid = file.len() == BLOCK
+            && block[..8] == *b"MPSALVG1"
+            && u32_at(block, 8) == 1
+            && block[64..BLOCK - 4].iter().all(|b| *b == 0)
+            && crc32c::crc32c(&block[..BLOCK - 4]) == u32_at(block, BLOCK - 4);
+        valid.then(|| Self {
+            database: array_at(block, 32).unwrap_or_default(),
+            first: u64_at(block, 48),
+            count: u64_at(block, 56),
+        })
+    }
+
+    /// Its last segment.
+    pub(super) fn last(&self) -> u64 {
+        self.first.saturating_add(self.count).saturating_sub(1)
+    }
+}
+
 /// Block 0 of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::files::Files;
-use super::layout::{BLOCK, Batch, MARKS, MARKS_LEN, Mark, Record, Segment};
-use super::layout::{segment_name, segment_number};
+use super::layout::{BLOCK, Batch, MARKS, MARKS_LEN, Mark, PLAN, Plan, Record, Segment};
+use super::layout::{segment_name, segment_number, unnamed_segment};
 
 /// The longest segment that is read, in bytes: more than any configuration of
 /// the node allows.
@@ -33,6 +33,66 @@ pub(super) fn read<F: Files + ?Sized>(
     files: &F,
     visit: &mut dyn FnMut(Record<'_>),
 ) -> io::Result<End> {
+    let plan = if files.names()?.iter().any(|name| name == PLAN) {
+        match Plan::read(&files.read(PLAN, BLOCK as u64 + 1)?) {
+            Some(plan) => plan,
+            None => return Ok(End::Damaged("the plan of a salvage is damaged".to_owned())),
+        }
+    } else {
+        return read_log(files, visit);
+    };
+    let names = files.names()?;
+    let there = |n: &u64| names.contains(&segment_name(*n)) || names.contains(&unnamed_segment(*n));
+    let segments: Vec<u64> = (plan.first..=plan.last()).take_while(there).collect();
+    if segments.len() as u64 != plan.count {
+        let why = "segments that a salvage made are missing";
+        return Ok(End::Damaged(why.to_owned()));
+    }
+    let planned = Planned {
+        files,
+        plan,
+        segments,
+    };
+    read_log(&planned, visit)
+}
+
+/// A directory as a committed salvage will leave it.
+struct Planned<'a, F: ?Sized> {
+    files: &'a F,
+    plan: Plan,
+    segments: Vec<u64>,
+}
+
+impl<F: Files + ?Sized> Planned<'_, F> {
+    /// The file that has this name when the salvage is finished.
+    fn place(&self, name: &str) -> io::Result<String> {
+        let names = self.files.names()?;
+        let unnamed = segment_number(name).map(unnamed_segment);
+        Ok(unnamed
+            .filter(|unnamed| names.contains(unnamed))
+            .unwrap_or_else(|| name.to_owned()))
+    }
+}
+
+impl<F: Files + ?Sized> Files for Planned<'_, F> {
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = self.files.names()?;
+        let mut seen: Vec<String> = self.segments.iter().map(|n| segment_name(*n)).collect();
+        if names.iter().any(|name| name == MARKS) {
+            let marks = self.files.read(MARKS, MARKS_LEN as u64 + 1)?;
+            if Mark::newest(&marks).is_some_and(|mark| mark.database == self.plan.database) {
+                seen.push(MARKS.to_owned());
+            }
+        }
+        Ok(seen)
+    }
+
+    fn read(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        self.files.read(&self.place(name)?, most)
+    }
+}
+
+fn read_log<F: Files + ?Sized>(files: &F, visit: &mut dyn FnMut(Record<'_>)) -> io::Result<End> {
     match Log::open(files, visit) {
         Ok(end) => Ok(end),
         Err(Stop::Io(e)) => Err(e),

@@ -52,6 +52,11 @@ pub(super) enum Entry {
         /// The message and recipient that this settles.
         settles: Option<(Sequence, u32)>,
     },
+    /// Copies have another name from now on.
+    Rebound {
+        /// The name before and after.
+        copies: Vec<(CopyName, CopyName)>,
+    },
     /// A message with all that is known of it, written again.
     Moved {
         sequence: Sequence,
@@ -168,7 +173,31 @@ impl Entry {
                     settled,
                 }
             }
-            _ => return Err("a kind from 1 to 12 was expected"),
+            // The log was salvaged from a damaged one.
+            30 => {
+                r.array::<16>()?;
+                for _ in 0..4 {
+                    r.u64()?;
+                }
+                r.list(Fields::text)?;
+                Self::Other
+            }
+            31 => {
+                let primary = r.text()?;
+                let from = r.array()?;
+                let to = r.array()?;
+                let sequences = r.list(Fields::u64)?;
+                let name = |database, sequence| CopyName {
+                    primary: primary.clone(),
+                    database,
+                    sequence,
+                };
+                let pairs = sequences.into_iter().map(|s| (name(from, s), name(to, s)));
+                Self::Rebound {
+                    copies: pairs.collect(),
+                }
+            }
+            _ => return Err("a known kind was expected"),
         };
         if r.0.is_empty() {
             Ok(entry)
