@@ -314,7 +314,7 @@ fn a_foreign_newer_segment_does_not_turn_the_log_into_rubbish() {
         store.release(seq);
         store.flush(&mut other).unwrap();
     }
-    let logs = files(&other).into_iter().map(|(file, _)| file);
+    let mut logs = files(&other).into_iter().map(|(file, _)| file);
     let newest = logs.rfind(|f| f.as_str().ends_with(".log")).unwrap();
     assert_eq!(newest.as_str(), "segment-0000000000000004.log");
     assert_eq!(inspect(&other).unwrap().segments.len(), 1);

@@ -6,6 +6,7 @@
 mod campaign;
 mod killed;
 mod shrink;
+mod store;
 mod support;
 mod sweep;
 
