@@ -36,7 +36,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// How long what is written may wait for a peer that does not take it, once the
 /// connection is over: who never reads cannot hold a descriptor for good.
-const FLUSH: Duration = Duration::from_secs(30);
+const FLUSH: Duration = Duration::from_secs(10);
 
 /// Longest time that a dial may take; the node gives most of them up earlier.
 const DIAL: Duration = Duration::from_secs(30);

@@ -403,6 +403,8 @@ impl Server {
         } else if is("DATA") {
             self.data(bare, queue);
         } else if is("BDAT") {
+            // Content may come in any number of chunks.
+            self.idle_commands -= 1;
             self.bdat(rest, queue);
         } else if is("EHLO") {
             self.hello(rest, true, queue);
@@ -700,11 +702,15 @@ impl Server {
         if transaction.offer.is_none() {
             let received = content.received();
             let long = header::length(received) as u64 > queue.config.max_header_bytes;
+            // Who drops it on the way may see an end of data behind it.
+            let nul = memchr::memchr(0, received).is_some();
             let hops = header::hops(received) >= MAX_HOPS;
             if hops {
                 content.refuse("554 5.4.6 Too many hops\r\n", queue);
             } else if long {
                 content.refuse("552 5.3.4 Header too big\r\n", queue);
+            } else if nul {
+                content.refuse("554 5.6.0 The message contains NUL\r\n", queue);
             }
         }
         if let Some(refusal) = content.refusal {

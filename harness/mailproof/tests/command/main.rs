@@ -5,6 +5,7 @@
 
 mod campaign;
 mod killed;
+mod node;
 mod shrink;
 mod store;
 mod support;
