@@ -20,14 +20,14 @@ pub(super) fn sockets() -> usize {
 
 /// Descriptors that are kept free of clients.
 fn spare(all: u64) -> u64 {
-    (all / 4).clamp(16, 512).min(all)
+    (all / 4).clamp(32, 512).min(all)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn some_are_always_spared() {
-        for (all, spared) in [(0, 0), (10, 10), (64, 16), (1024, 256), (1 << 20, 512)] {
+        for (all, spared) in [(0, 0), (10, 10), (64, 32), (1024, 256), (1 << 20, 512)] {
             assert_eq!(super::spare(all), spared);
         }
     }

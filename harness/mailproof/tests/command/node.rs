@@ -251,7 +251,7 @@ fn who_never_reads_is_let_go() {
             .unwrap();
         // Until nothing more is taken: the replies wait for a reader.
         let rcpt = b"RCPT TO:<c@example.org>\r\n".repeat(1 << 20);
-        let _ = stream.write_all(&[&b"EHLO c\r\nMAIL FROM:<a@b>\r\n"[..], &rcpt].concat());
+        let _ = stream.write_all(&[&b"EHLO c\r\nMAIL FROM:<a@b>\r\n"[..], &rcpt[..]].concat());
         greedy.push(stream);
     }
     until("their sockets are closed", || sockets() <= before);
