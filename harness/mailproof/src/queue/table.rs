@@ -70,6 +70,7 @@ pub(super) fn table(view: &QueuesView, messages: bool) -> String {
         text.push('\n');
         let head = [
             "Peer",
+            "Place",
             "Reachable",
             "SinceContact",
             "CopiesHeld",
