@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -880,6 +881,16 @@ pub(crate) fn content(id: &str) -> String {
 }
 
 impl World {
+    /// Keeps what goes between nodes, from now on.
+    pub(crate) fn keep_captures(&mut self) {
+        self.capture = Some(BTreeMap::new());
+    }
+
+    /// A sink answers in place of whatever has this address.
+    pub(crate) fn replace_by_sink(&mut self, address: SocketAddr, sink: usize) {
+        self.addresses.insert(address, Party::Sink(sink));
+    }
+
     /// Tells a node to drain.
     pub(crate) fn drain(&mut self, n: usize) {
         self.feed(n, Input::Drain);
