@@ -71,6 +71,13 @@ pub enum EventKind {
     /// The node finished its start.
     #[serde(rename = "START")]
     Start,
+    /// The level of back pressure changed; the detail says to what and why.
+    #[serde(rename = "PRESSURE")]
+    Pressure,
+    /// The delivery queues are sent to another server, at the wish of an
+    /// administrator.
+    #[serde(rename = "REDIRECT")]
+    Redirect,
     /// The node was asked to drain.
     #[serde(rename = "DRAIN")]
     Drain,

@@ -197,6 +197,15 @@ pub enum Input<'a> {
     /// The time asked for with [`Output::WakeAt`] has come. A wake that comes
     /// early or twice does no harm.
     Wake,
+    /// Send everything in the delivery queues to this peer, as ordinary mail,
+    /// and refuse new mail and copies until the next start. The name of a
+    /// stranger changes nothing; [`Node::redirect_target`] says beforehand.
+    ///
+    /// [`Node::redirect_target`]: crate::Node::redirect_target
+    Redirect {
+        /// Name of the peer.
+        to: &'a str,
+    },
     /// Stop taking connections and messages: answer `421`, finish what is in
     /// flight. [`Node::drained`](crate::Node::drained) tells when it is over.
     Drain,

@@ -29,4 +29,5 @@ pub use io::{
     Abilities, ConnId, DialError, DnsError, DnsRecords, Input, Lookup, Now, Output, Secret, TlsName,
 };
 pub use node::{Boot, BootError, Node};
+pub use queue::redirect::NoSuchPeer;
 pub use smtp::{HANDSHAKE_VERBS, PRIVATE_VERBS};

@@ -8,6 +8,7 @@ use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::io::{Abilities, ConnId, Input, Now, Output};
 use crate::mark::Mark;
+use crate::queue::redirect::NoSuchPeer;
 use crate::queue::{Action, Queue, Timer, salvage_note};
 use crate::smtp::{Client, Close, Link, Server};
 use crate::store::{DatabaseId, Record, Store, StoreError, StoreOptions};
@@ -189,6 +190,11 @@ impl Node {
             Input::Committed { batch, result } => self.queue.committed(batch, result),
             Input::Wake => self.wake(),
             Input::Drain => self.drain(),
+            Input::Redirect { to } => {
+                if let Ok(peer) = self.queue.redirect_target(to) {
+                    self.queue.redirect(peer);
+                }
+            }
         }
         self.finish(out);
     }
@@ -215,6 +221,14 @@ impl Node {
     #[must_use]
     pub fn database_id(&self) -> DatabaseId {
         self.queue.database
+    }
+
+    /// Whether [`Input::Redirect`] can send mail to the node of this name.
+    ///
+    /// # Errors
+    /// When it is no configured peer; the error names those there are.
+    pub fn redirect_target(&self, name: &str) -> Result<(), NoSuchPeer> {
+        self.queue.redirect_target(name).map(|_| ())
     }
 
     /// Whether a node told to drain has nothing under way any more.

@@ -29,6 +29,12 @@ pub struct QueuesView {
     pub counters: Counters,
     /// Bytes of message content held in memory, against the budget.
     pub body_bytes: u64,
+    /// Level of back pressure last found: `normal`, `medium` or `high`.
+    #[serde(default)]
+    pub pressure: String,
+    /// The peer that everything in delivery queues is sent to; empty when none.
+    #[serde(default)]
+    pub redirected_to: String,
 }
 
 /// One queue.
@@ -239,4 +245,10 @@ counters! {
     salvage_unanswered,
     /// Private verbs refused for want of authentication.
     private_verbs_refused,
+    /// Messages refused under pressure.
+    pressure_refused_mail,
+    /// Copies of peers refused under pressure.
+    pressure_refused_shadows,
+    /// Copies dropped because of their age: their primary never reported them.
+    shadows_expired,
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mailproof_node::Config;
-use mailproof_node::driver::{Question, query, run};
+use mailproof_node::driver::{Question, query, redirect, run};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -133,6 +133,10 @@ fn a_node_relays_answers_and_ends_when_told() {
         metrics.contains("mailproof_node_delivered_total 1"),
         "{metrics}"
     );
+
+    // It has no peers that its mail could be sent to.
+    let refused = redirect(&socket, "n2").unwrap();
+    assert!(refused.contains("n2 is no peer of this node"), "{refused}");
 
     // The session is still open: it is told.
     let pid = std::process::id().to_string();

@@ -45,15 +45,15 @@ fn a_refused_request_for_a_copy_delivers_nothing() {
         w.marked(Mark::CopyTooLate) > 0
     });
     world.run(POLL);
-    assert_eq!(world.view(first).messages.len(), 1, "{}", world.picture());
+    // Beside it perhaps a report of its delay.
+    let messages = world.view(first).messages;
+    let left = messages.iter().filter(|m| m.x_mailproof == "m1").count();
+    assert_eq!(left, 1, "{}", world.picture());
     world.sinks[0].rules.clear();
     world.run(TAKEOVER * 2);
     let copies = world.taken("m1", "a@x");
     assert!((1..=2).contains(&copies), "{copies}");
-    assert_eq!(
-        world.sinks[0].taken.len(),
-        copies,
-        "{:?}",
-        world.sinks[0].taken
-    );
+    let taken = &world.sinks[0].taken;
+    let mail = taken.iter().filter(|t| !t.sender.is_empty());
+    assert_eq!(mail.count(), copies, "{taken:?}");
 }

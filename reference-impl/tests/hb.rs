@@ -185,10 +185,10 @@ fn hb_10_a_message_taken_over_is_made_redundant_again_while_it_is_processed() {
     world.until("takeover", TAKEOVER + POLL, |w| w.takeovers(q) == 1);
     assert!(world.held(third).is_empty());
     world.until("a new copy", SHORT, |w| w.held(third) == ["m1"]);
-    assert_eq!(
-        world.view(q).messages[0].shadowed_at,
-        [format!("n{}", third + 1)]
-    );
+    let name = format!("n{}", third + 1);
+    world.until("its acknowledgement", SHORT, |w| {
+        w.view(q).messages[0].shadowed_at == [name.clone()]
+    });
     assert_eq!(world.taken("m1", "a@x"), 0, "it is still being processed");
     // The new owner is lost as well: the third delivers.
     world.wipe(q);
@@ -307,5 +307,6 @@ fn hb_15_a_refused_session_is_no_contact_and_deferred_mail_is_one() {
     assert_eq!(world.clients[client].codes()[2], 452);
     world.run(TAKEOVER * 3);
     assert_eq!(world.takeovers(1), 0);
-    assert_eq!(world.held(1), ["m1"]);
+    // Beside it the report of delay to the sender, if there is one.
+    assert!(world.held(1).contains(&"m1".to_owned()));
 }

@@ -5,9 +5,10 @@ mod world;
 
 use std::time::Duration;
 
+use mailproof_node::config::Role;
 use mailproof_node::disk::Crash;
 use world::cluster::{POLL, SHORT, TAKEOVER};
-use world::{Party, World};
+use world::{Party, World, config, content, node_address};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -157,4 +158,82 @@ fn out_12_a_single_server_lets_mail_flow() {
     }
     let counters = world.view(0).counters;
     assert_eq!((counters.accepted, counters.accepted_unshadowed), (5, 5));
+}
+
+/// Two nodes in front of a mailbox, and the primary killed at every single
+/// step: the mailbox shows one copy of acknowledged mail, none or one of any
+/// other, and one after the sender's retry.
+#[test]
+fn out_10_out_11_the_mailbox_shows_one_copy_whenever_the_primary_crashes() {
+    let make = || {
+        let mut configs = vec![config(0, 2), config(1, 2), config(2, 1)];
+        for transport in &mut configs[..2] {
+            transport.routes[0].next_hops = vec![node_address(2)];
+        }
+        configs[2].role = Role::Mailbox;
+        configs[2].local_domains = vec!["local.example".to_owned()];
+        World::new(configs)
+    };
+    let shown = |w: &World| w.view(2).counters.mailbox_delivered;
+    let (mut acknowledged, mut retried, mut processed) = (0, 0, 0);
+    for at in 1.. {
+        let mut over = false;
+        for (lost, crash) in [
+            (false, Crash::DropAll),
+            (false, Crash::Prefix(usize::MAX)),
+            (false, Crash::Subset(at)),
+            (true, Crash::DropAll),
+        ] {
+            let mut world = make();
+            let client = world.client(0);
+            world.send(
+                client,
+                "EHLO c\r\nMAIL FROM:<s@c>\r\nRCPT TO:<a@local.example>\r\nDATA\r\n",
+            );
+            let mut sent = false;
+            for _ in 0..at {
+                if !sent && world.clients[client].codes().contains(&354) {
+                    world.send(client, &content("m1"));
+                    sent = true;
+                }
+                world.step(world.now + POLL.as_nanos() as u64);
+            }
+            over = sent && world.settled();
+            let answer = world.answer(client);
+            world.kill(0, crash);
+            if !lost {
+                world.run(Duration::from_secs(1));
+                world.start(0);
+            }
+            world.run(TAKEOVER + POLL * 4);
+            if answer == Some(250) {
+                acknowledged += 1;
+                assert_eq!(shown(&world), 1, "step {at}, lost {lost}, {crash:?}");
+                continue;
+            }
+            let before = shown(&world);
+            assert!(before <= 1, "step {at}, lost {lost}, {crash:?}");
+            processed += before;
+            retried += 1;
+            let again = world.client(1);
+            world.send(
+                again,
+                "EHLO c\r\nMAIL FROM:<s@c>\r\nRCPT TO:<a@local.example>\r\nDATA\r\n",
+            );
+            world.until("354", SHORT, |w| w.clients[again].codes().contains(&354));
+            world.send(again, &content("m1"));
+            world.until("the answer", SHORT * 10, |w| w.answer(again) == Some(250));
+            world.run(POLL * 4);
+            assert_eq!(shown(&world), 1, "step {at}, lost {lost}, {crash:?}");
+        }
+        if over {
+            break;
+        }
+        assert!(at < 2000, "the message never passes through");
+    }
+    assert!(
+        acknowledged > 50 && retried > 50,
+        "{acknowledged} {retried}"
+    );
+    assert!(processed > 0, "no message was processed without its answer");
 }

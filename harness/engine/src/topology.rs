@@ -49,6 +49,8 @@ pub struct Places<'a> {
 #[must_use]
 pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Places<'_>) -> Value {
     let link = |to: Party| addresses.link(Link::new(node, to)).to_string();
+    let cluster = &plan.scenario.cluster;
+    let site = |party: Party| format!("s{}", cluster.site(party));
     let transport = matches!(node, Party::Node(_));
     let (mut peers, mut next_hops, mut routes) = (Vec::new(), Vec::new(), Vec::new());
     if transport {
@@ -62,7 +64,11 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
                 routes.push(context! { domain => domain, next_hop => link(other) });
                 next_hops.push(link(other));
             } else if other != node {
-                peers.push(context! { name => other.to_string(), address => link(other) });
+                peers.push(context! {
+                    name => other.to_string(),
+                    address => link(other),
+                    site => site(other),
+                });
             }
         }
         if next_hops.is_empty() {
@@ -87,6 +93,8 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
         listen => listen.to_string(),
         address => listen.ip().to_string(),
         port => listen.port(),
+        site => site(node),
+        sites => cluster.sites,
         peers => peers,
         next_hops => next_hops,
         routes => routes,

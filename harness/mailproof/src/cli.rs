@@ -406,6 +406,10 @@ pub(crate) struct QueueArgs {
     /// How queues are written
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// Have it send its delivery queues to this peer, and refuse new mail
+    /// until it is started anew
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["messages", "events", "metrics", "database_id"])]
+    pub(crate) redirect_to: Option<String>,
 }
 
 /// Arguments of `store`.

@@ -1,11 +1,12 @@
 //! `mailproof queue`: the queues of a running reference node, as a table or as
-//! JSON; also its last events and its metrics.
+//! JSON; also its last events and its metrics. It also has the node send its
+//! queues to a peer.
 
 mod table;
 
 use std::path::Path;
 
-use mailproof_node::driver::{Question, query};
+use mailproof_node::driver::{Question, query, redirect};
 use mailproof_node::view::QueuesView;
 
 use crate::cli::{Format, QueueArgs};
@@ -20,7 +21,19 @@ pub(crate) fn queue(context: &Context, args: &QueueArgs) -> Exit {
         (_, _, true) => Question::DatabaseId,
         _ => Question::Queues,
     };
-    let text = match query(Path::new(&args.addr), question) {
+    let socket = Path::new(&args.addr);
+    let said = match &args.redirect_to {
+        Some(to) => redirect(socket, to),
+        None => query(socket, question),
+    };
+    let text = match said {
+        Ok(text) if args.redirect_to.is_some() => {
+            if text.starts_with("{\"error\"") {
+                return context.refuse(Exit::Usage, text.trim_end());
+            }
+            context.console.result(text.trim_end());
+            return context.done(Exit::Passed);
+        }
         Ok(text) => text,
         Err(error) => {
             return context.refuse(

@@ -145,6 +145,9 @@ pub fn needed(scenario: &Scenario) -> Vec<&str> {
     if scenario.cluster.stores > 0 && !needed.contains(&"owns-mailbox") {
         needed.push("owns-mailbox");
     }
+    if scenario.cluster.sites > 1 && !needed.contains(&"sites") {
+        needed.push("sites");
+    }
     needed
 }
 

@@ -11,7 +11,8 @@
 //! | `node`, `role` | `n1` or `m1`; `transport` or `mailbox` |
 //! | `dir`, `store` | the node's own directory; the store directory inside it |
 //! | `listen`, `address`, `port` | where to listen (`127.0.0.2:2525`), its two parts; `address` is also the one to dial from |
-//! | `peers` | the other transport nodes, each with `name` and `address` (of the link to it); empty for a node that owns mailboxes |
+//! | `site`, `sites` | where the node stands, `s1`…; how many sites there are |
+//! | `peers` | the other transport nodes, each with `name`, `address` (of the link to it) and `site`; empty for a node that owns mailboxes |
 //! | `next_hops` | addresses of the links to where mail ends; empty for a node that owns mailboxes |
 //! | `routes` | the same by domain, each with `domain` (`*`: every other) and `next_hop`; several only where several nodes own mailboxes |
 //! | `network` | the network of every party, `127.0.0.0/8` |
@@ -303,7 +304,7 @@ fn once() -> u16 {
 
 /// Every capability that a scenario may need and a target may have, with
 /// what it means.
-pub const CAPABILITIES: [(&str, &str); 19] = [
+pub const CAPABILITIES: [(&str, &str); 20] = [
     ("relay", "takes mail for a next hop, passes it on, retries"),
     ("shadow-copy", "keeps a copy on a peer before its 250"),
     (
@@ -325,6 +326,10 @@ pub const CAPABILITIES: [(&str, &str); 19] = [
     (
         "safety-net",
         "keeps delivered mail and can deliver it again",
+    ),
+    (
+        "sites",
+        "its nodes know in which site each stands, and protect each other across",
     ),
     ("owns-mailbox", "has nodes that own mailboxes"),
     ("duplicate-detection", "its mailboxes hide a second copy"),

@@ -127,6 +127,12 @@ impl Config {
                 "expected at least max-message-bytes",
             ));
         }
+        if self.pressure_high_percent < self.pressure_medium_percent {
+            return Err(ConfigError::bare(
+                "pressure-high-percent",
+                "expected at least pressure-medium-percent",
+            ));
+        }
         Ok(())
     }
 }

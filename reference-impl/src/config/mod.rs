@@ -181,6 +181,9 @@ pub struct Config {
     /// How long a discard notification is kept for a peer that does not ask;
     /// 5 s to 90 d, default 2 d.
     pub shadow_message_auto_discard_interval: Duration,
+    /// How long processed messages and acknowledged copies are kept for a
+    /// replay; 1 s to 90 d, default 2 d.
+    pub safety_net_hold_time: Duration,
     /// Whether a message without a copy is refused (`451 4.4.0`); default
     /// false.
     pub reject_message_on_shadow_failure: bool,
@@ -212,6 +215,18 @@ pub struct Config {
     /// shadow queues; `452` beyond. At least `max-message-bytes`, default
     /// 512 MiB.
     pub body_budget_bytes: u64,
+    /// Bytes of the store beyond which the node counts as full; 1 MiB to
+    /// 1 PiB, default 64 GiB.
+    pub store_budget_bytes: u64,
+    /// Messages and copies beyond which the node counts as full; 1 to
+    /// 100 000 000, default 500 000.
+    pub queue_budget_messages: u64,
+    /// Percent of any budget from which copies, and mail of anybody but
+    /// authenticated peers, are refused; 1 to 100, default 75.
+    pub pressure_medium_percent: u8,
+    /// Percent of any budget from which all mail is refused; at least the
+    /// percent above, at most 100, default 90.
+    pub pressure_high_percent: u8,
     /// Client connections at one time; 1 to 65 536, default 5 000; `421`
     /// beyond.
     pub max_connections: u32,
@@ -280,6 +295,7 @@ impl Config {
             shadow_heartbeat_frequency: min(2),
             shadow_resubmit_time_span: min(180),
             shadow_message_auto_discard_interval: min(2 * 24 * 60),
+            safety_net_hold_time: min(2 * 24 * 60),
             reject_message_on_shadow_failure: false,
             shadow_message_preference_setting: Preference::PreferRemote,
             max_retries_for_remote_site_shadow: 4,
@@ -291,6 +307,10 @@ impl Config {
             send_connection_idle_time: Duration::from_secs(30),
             max_message_bytes: 36 << 20,
             body_budget_bytes: 512 << 20,
+            store_budget_bytes: 64 << 30,
+            queue_budget_messages: 500_000,
+            pressure_medium_percent: 75,
+            pressure_high_percent: 90,
             max_connections: 5_000,
             max_connections_per_source: 500,
             max_header_bytes: 256 << 10,

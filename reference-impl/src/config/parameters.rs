@@ -212,6 +212,13 @@ const SHADOW: Group = Group {
             source: CONFIG,
         },
         Parameter {
+            key: "safety-net-hold-time",
+            takes: Time(s(1), d(90), |c| c.safety_net_hold_time),
+            meaning: "With `message-expiration-timeout` the age at which a copy goes that its \
+                      primary never reported.",
+            source: CONFIG,
+        },
+        Parameter {
             key: "reject-message-on-shadow-failure",
             takes: Switch(|c| c.reject_message_on_shadow_failure),
             meaning: "Whether a message without a copy is refused (`451 4.4.0`).",
@@ -434,6 +441,32 @@ const SESSIONS: Group = Group {
             takes: Bytes(64 * KIB, 1_024 * GIB, |c| c.body_budget_bytes),
             meaning: "Message content held in memory over all sessions and queues; `452` beyond. \
                       At least `max-message-bytes`.",
+            source: OURS,
+        },
+        Parameter {
+            key: "store-budget-bytes",
+            takes: Bytes(MIB, 1_048_576 * GIB, |c| c.store_budget_bytes),
+            meaning: "Bytes of the store at which the node counts as full.",
+            source: OURS,
+        },
+        Parameter {
+            key: "queue-budget-messages",
+            takes: Count(1, 100_000_000, |c| c.queue_budget_messages),
+            meaning: "Messages and copies at which the node counts as full.",
+            source: OURS,
+        },
+        Parameter {
+            key: "pressure-medium-percent",
+            takes: Count(1, 100, |c| c.pressure_medium_percent.into()),
+            meaning: "Percent of any budget from which copies, and mail of anybody but \
+                      authenticated peers, are refused (`452`).",
+            source: OURS,
+        },
+        Parameter {
+            key: "pressure-high-percent",
+            takes: Count(1, 100, |c| c.pressure_high_percent.into()),
+            meaning: "Percent of any budget from which all mail is refused (`452`). At least \
+                      `pressure-medium-percent`.",
             source: OURS,
         },
     ],

@@ -1,7 +1,7 @@
 //! The admin socket: a Unix socket that answers one question a connection.
 //!
-//! The question is one line (`queues`, `database-id`, `events`, `metrics`); the
-//! answer is everything up to the end of the stream: JSON, for `events` one
+//! The question is one line (`queues`, `database-id`, `events`, `metrics`) or an
+//! order (`redirect NODE`); the answer is everything up to the end of the stream: JSON, for `events` one
 //! object a line, or Prometheus text for `metrics`. The socket is its owner's
 //! alone: by its permissions, and because every other user is turned away who
 //! may have connected before those were set.
@@ -19,13 +19,14 @@ use tokio::time::timeout;
 
 use super::host::{self, Shared};
 use super::metrics;
+use crate::io::Input;
 use crate::node::Node;
 
 /// How long either side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest question, bytes.
-const LONGEST: u64 = 64;
+const LONGEST: u64 = 512;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,13 +111,31 @@ async fn ask(stream: UnixStream, host: Shared) {
     {
         return;
     }
-    let text = match Question::read(line.trim_end()) {
+    let line = line.trim_end();
+    let text = match Question::read(line) {
         Some(Question::Events) => host::lock(&host).recent_events(),
         Some(question) => answer(host::lock(&host).node(), question),
-        None => "{\"error\":\"ask for queues, database-id, events or metrics\"}\n".to_owned(),
+        None if line.starts_with("redirect ") => {
+            order_redirect(&host, line.trim_start_matches("redirect "))
+        }
+        None => "{\"error\":\"ask for queues, database-id, events, metrics or redirect NODE\"}\n"
+            .to_owned(),
     };
     let _ = write.write_all(text.as_bytes()).await;
     let _ = write.shutdown().await;
+}
+
+/// Sends the delivery queues to a peer, if it is one.
+fn order_redirect(host: &Shared, to: &str) -> String {
+    let known = host::lock(host).node().redirect_target(to);
+    let said = match known {
+        Ok(()) => {
+            host::handle(host, Input::Redirect { to });
+            serde_json::json!({ "redirected-to": to })
+        }
+        Err(error) => serde_json::json!({ "error": error.to_string() }),
+    };
+    format!("{said}\n")
 }
 
 pub(super) fn answer(node: &Node, question: Question) -> String {
@@ -140,10 +159,24 @@ pub(super) fn answer(node: &Node, question: Question) -> String {
 /// # Errors
 /// When nobody answers there within ten seconds.
 pub fn query(socket: &Path, question: Question) -> io::Result<String> {
+    say(socket, question.word())
+}
+
+/// Has a running node send its delivery queues to its peer `to`, and refuse
+/// new mail until it is started anew. The answer is JSON with `redirected-to`
+/// or `error`.
+///
+/// # Errors
+/// When nobody answers there within ten seconds.
+pub fn redirect(socket: &Path, to: &str) -> io::Result<String> {
+    say(socket, &format!("redirect {to}"))
+}
+
+fn say(socket: &Path, line: &str) -> io::Result<String> {
     let mut stream = StdStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("{}\n", question.word()).as_bytes())?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)

@@ -32,7 +32,7 @@ use crate::disk::FsDisk;
 use crate::io::{Input, Now};
 use crate::node::{Boot, BootError, Node};
 
-pub use admin::{Question, query};
+pub use admin::{Question, query, redirect};
 pub use users::user_line;
 
 /// Longest time that a node told to end may take to finish what is under way;

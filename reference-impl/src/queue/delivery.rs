@@ -149,8 +149,11 @@ impl Queue {
                 continue;
             }
             let address = &message.envelope.recipients[at];
-            let route = self.routes.find(address);
-            let Some(route) = route.map(|route| self.routes.domain_route(route, address)) else {
+            let found = self.routes.find(address);
+            let Some(route) = found.map(|route| match self.redirected {
+                Some(redirected) if route != LOCAL => redirected,
+                _ => self.routes.domain_route(route, address),
+            }) else {
                 recipient.state = RecipientState::Failed;
                 recipient.last_error = Some("550 5.1.2 No route to this domain".into());
                 continue;
@@ -521,7 +524,11 @@ impl Queue {
                 continue;
             }
             entry.state = LegState::Ready;
-            let route = entry.route;
+            let route = match self.redirected {
+                Some(redirected) if entry.route != LOCAL => redirected,
+                _ => entry.route,
+            };
+            entry.route = route;
             self.routes.list[route].ready.push_back((sequence, leg));
             routes.push(route);
         }

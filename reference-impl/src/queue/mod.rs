@@ -5,6 +5,7 @@
 //! it leaves in `actions`, which the node carries out before it returns.
 
 mod accept;
+mod ageing;
 mod bounce;
 mod copy;
 mod delivery;
@@ -17,7 +18,9 @@ mod inventory;
 mod mailbox;
 mod message;
 mod peer;
+mod pressure;
 mod recover;
+pub(crate) mod redirect;
 mod relocate;
 mod salvage;
 mod shadow;
@@ -47,6 +50,7 @@ pub(crate) use host::{Host, Work};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use message::{Message, name_of, push_name};
 pub(crate) use peer::Peer;
+pub(crate) use pressure::Pressure;
 pub(crate) use recover::contents;
 pub(crate) use salvage::{Fate, note as salvage_note};
 pub(crate) use shadow::{LINE, Offer};
@@ -176,6 +180,10 @@ pub(crate) struct Queue {
     pub(crate) counters: Counters,
     /// Bytes of content in memory.
     pub(crate) body_bytes: u64,
+    /// The level of back pressure that was last found.
+    pub(crate) level: Pressure,
+    /// The route that everything takes.
+    pub(crate) redirected: Option<usize>,
     waiting: VecDeque<(Seq, Waiter)>,
     /// Legs that wait: time, message, leg.
     deferred: BTreeSet<(u64, u64, usize)>,

@@ -264,6 +264,7 @@ impl Queue {
             self.take_over_all(peer, "unreachable for shadow-resubmit-time-span");
         }
         self.inventory_late(peer);
+        self.age_copies(peer);
         let entry = &mut self.peers[peer];
         if entry.curious_until <= now {
             entry.curious_until = 0;

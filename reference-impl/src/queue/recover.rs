@@ -15,7 +15,7 @@ use super::message::{
 };
 use super::salvage;
 use super::shadow::Held;
-use super::{Host, Mailboxes, Peer, Queue, Routes, Waiter};
+use super::{Host, Mailboxes, Peer, Pressure, Queue, Routes, Waiter};
 use crate::config::Place;
 use crate::config::TlsPolicy;
 use crate::contents::Contents;
@@ -395,6 +395,8 @@ impl Queue {
             mailboxes: Mailboxes::default(),
             counters: Counters::default(),
             body_bytes: 0,
+            level: Pressure::Normal,
+            redirected: None,
             waiting: VecDeque::new(),
             deferred: BTreeSet::new(),
             deferred_armed: 0,
@@ -434,6 +436,7 @@ impl Queue {
                 envelope: copy.envelope,
                 body,
                 durable: true,
+                expires: self.copy_expiry_from(copy.arrival),
                 asked_at: self.now.mono,
                 asked_boot: 0,
             };

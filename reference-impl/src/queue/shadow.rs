@@ -31,6 +31,8 @@ pub(crate) struct Held {
     pub(crate) envelope: Envelope,
     pub(crate) body: Bytes,
     pub(crate) durable: bool,
+    /// When it is dropped at the latest, on the monotonic clock.
+    pub(crate) expires: u64,
     /// When the primary was last asked after it (or when it was taken), and
     /// which of its starts answered.
     pub(crate) asked_at: u64,
@@ -87,6 +89,7 @@ impl Queue {
             envelope,
             body,
             durable: false,
+            expires: self.copy_expiry(),
             asked_at: self.now.mono,
             asked_boot: boot_of(key.sequence),
         };

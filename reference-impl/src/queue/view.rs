@@ -28,6 +28,11 @@ impl Queue {
             peers: self.peer_rows(),
             counters: self.counters,
             body_bytes: self.body_bytes,
+            pressure: self.level.name().to_owned(),
+            redirected_to: match self.redirected {
+                Some(route) => self.routes.list[route].domain.clone(),
+                None => String::new(),
+            },
         }
     }
 

@@ -166,6 +166,12 @@ impl Server {
         if !queue.config.shadow_redundancy_enabled {
             return self.error("502 5.5.1 Shadow redundancy is disabled\r\n");
         }
+        if queue.redirected.is_some() {
+            return self.error("451 4.3.2 This server is being taken out of service\r\n");
+        }
+        if queue.refuses_copies() {
+            return self.error("452 4.3.1 No room for copies\r\n");
+        }
         if queue.peers[peer].place == Place::Outside {
             queue.mark(Mark::CopyFromOutside);
             return self.error("550 5.7.1 Outside the boundary of this node\r\n");

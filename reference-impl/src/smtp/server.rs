@@ -494,7 +494,7 @@ impl Server {
         }
     }
 
-    fn mail(&mut self, rest: &str, queue: &Queue) {
+    fn mail(&mut self, rest: &str, queue: &mut Queue) {
         if std::mem::take(&mut self.unwanted) {
             return self.link.write("503 5.5.1 The copy was refused\r\n");
         }
@@ -503,6 +503,15 @@ impl Server {
         }
         if self.transaction.is_some() {
             return self.error("503 5.5.1 A transaction is open\r\n");
+        }
+        if self.offer.is_none() {
+            if queue.redirected.is_some() {
+                let reply = "451 4.3.2 This server is being taken out of service\r\n";
+                return self.link.write(reply);
+            }
+            if queue.refuses_mail(self.peer.is_some()) {
+                return self.link.write("452 4.3.1 Out of resources\r\n");
+            }
         }
         let Some(path) = keyword(rest, "FROM:").and_then(address::path) else {
             return self.error("501 5.5.4 Syntax: MAIL FROM:<address>\r\n");

@@ -891,6 +891,11 @@ impl World {
         self.addresses.insert(address, Party::Sink(sink));
     }
 
+    /// Tells a node to send its delivery queues to another one.
+    pub(crate) fn redirect(&mut self, n: usize, to: &str) {
+        self.feed(n, Input::Redirect { to });
+    }
+
     /// Tells a node to drain.
     pub(crate) fn drain(&mut self, n: usize) {
         self.feed(n, Input::Drain);

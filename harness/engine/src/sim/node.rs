@@ -234,6 +234,8 @@ impl<W: Sink> SimWorld<W> {
                 Input::Drain => Waiting::Drain,
                 // Both are looked at anew when it goes on.
                 Input::Committed { .. } | Input::Wake => return,
+                // No step of a scenario redirects queues.
+                Input::Redirect { .. } => return,
                 // This world does none of it (see `node_outputs`).
                 Input::Secured { .. } | Input::PasswordChecked { .. } | Input::Resolved { .. } => {
                     return;

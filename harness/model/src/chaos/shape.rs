@@ -19,6 +19,7 @@ pub(super) fn cluster(chaos: &Chaos, target: &TargetFile, rng: &mut Rng) -> Clus
     Cluster {
         nodes,
         stores: if owns { stores } else { 0 },
+        sites: 1,
         disk: Persistence::default(),
     }
 }

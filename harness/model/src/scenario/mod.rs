@@ -94,6 +94,12 @@ pub struct Cluster {
     #[serde(default)]
     #[schemars(range(min = 0, max = 10))]
     pub stores: u16,
+    /// Sites over which the transport nodes are spread: `n1` in the first,
+    /// `n2` in the second, and so on in turn. All of them protect each other.
+    /// 1 to 10.
+    #[serde(default = "one_site", skip_serializing_if = "is_one")]
+    #[schemars(range(min = 1, max = 10))]
+    pub sites: u16,
     /// What the nodes' disks keep of un-synced work when power goes.
     #[serde(default, skip_serializing_if = "Persistence::is_default")]
     pub disk: Persistence,
@@ -103,11 +109,36 @@ fn three() -> u16 {
     3
 }
 
+fn one_site() -> u16 {
+    1
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_one(sites: &u16) -> bool {
+    *sites == 1
+}
+
+impl Cluster {
+    /// The site of a transport node, counted from 1; of any other party the
+    /// first.
+    #[must_use]
+    pub fn site(&self, party: Party) -> u16 {
+        match party {
+            Party::Node(n) => n.saturating_sub(1) % self.sites.max(1) + 1,
+            _ => 1,
+        }
+    }
+}
+
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             nodes: three(),
             stores: 0,
+            sites: one_site(),
             disk: Persistence::default(),
         }
     }

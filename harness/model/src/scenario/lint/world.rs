@@ -80,6 +80,9 @@ impl Lint<'_> {
         if !(1..=50).contains(&cluster.nodes) {
             self.wrong("cluster.nodes", "expected 1 to 50 transport nodes");
         }
+        if !(1..=10).contains(&cluster.sites) || cluster.sites > cluster.nodes.max(1) {
+            self.wrong("cluster.sites", "expected 1 to 10 sites, each with a node");
+        }
         if cluster.stores > 10 {
             self.wrong(
                 "cluster.stores",
