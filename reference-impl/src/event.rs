@@ -126,7 +126,8 @@ impl EventKind {
             | Self::Resubmit
             | Self::TlsFailed
             | Self::LoginDenied
-            | Self::PeerRefused => Level::Warning,
+            | Self::PeerRefused
+            | Self::Pressure => Level::Warning,
             Self::StoreDamage => Level::Error,
             _ => Level::Info,
         }
@@ -149,7 +150,7 @@ impl EventKind {
             Self::Load | Self::StoreDamage | Self::Start => Source::BootLoader,
             Self::DuplicateDeliver => Source::StoreDriver,
             Self::Dsn => Source::Dsn,
-            Self::Drain => Source::Admin,
+            Self::Drain | Self::Redirect => Source::Admin,
             _ => Source::Smtp,
         }
     }
