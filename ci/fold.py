@@ -945,6 +945,14 @@ class Judge:
                     if between(*ends(e.f["link"])) == between(seen, by):
                         until = self.ledger.until(fault, e)
                         found.append(Outage(e.at, until.at if until else None, own=False))
+            # A hold may have no other receipt.
+            for h in self.ledger.held:
+                n = h.f["fault"]
+                kind, step = self.steps[n] if n < len(self.steps) else ("", {})
+                if kind == "link" and step.get("act") == "hold":
+                    if between(*ends(h.link)) == between(seen, by):
+                        until = self.held_until(h)
+                        found.append(Outage(h.at, until.at if until else None, own=False))
             self.known_outages[key] = found + self.joined(seen, by, found)
         return self.known_outages[key]
 
@@ -1133,13 +1141,16 @@ class Judge:
                     return True
         if c.notice or not c.hop or not c.hop.dot.id < e.sent < c.event.id:
             return False
-        name, dot = c.hop.link, c.hop.dot.at
-        if self.kept(name, None, dot, c.event.at):
+        return self.slow(c.hop.link, c.hop.dot.at, c.event.at)
+
+    def slow(self, name, since, until):
+        """Whether a fault that lasts lay on the whole link."""
+        if self.kept(name, None, since, until):
             return True
         return any(
             self.lasts(n)
-            and a.at <= c.event.at
-            and (not self.ledger.until(n, a) or self.ledger.until(n, a).at >= dot)
+            and a.at <= until
+            and (not self.ledger.until(n, a) or self.ledger.until(n, a).at >= since)
             for n, es in self.ledger.fired.items()
             for a in es
             if a.f.get("link") == name and "node" not in a.f and "conn" not in a.f
@@ -1154,16 +1165,24 @@ class Judge:
 
     def told(self, node, c, before):
         """Whether the deliverer asked a node that could have told it."""
-        asked = self.ledger.asked.get(f"{c.source}->{node}", [])
+        name, record = f"{c.source}->{node}", self.time("record")
         for e in before:
-            if e.source == node and e.learned is not None:
-                record = self.time("record")
-                # What was said on a connection that a fault hit may not have
-                # been heard.
-                if any(
-                    e.learned + record < at < c.sent_at - record and conn not in self.conn_fired
-                    for at, conn in asked
-                ):
+            if e.source != node or e.learned is None:
+                continue
+            for at, conn in self.ledger.asked.get(name, []):
+                if e.learned + record < at < c.sent_at - record:
+                    if not self.unheard(name, conn, at, record):
+                        return True
+        return False
+
+    def unheard(self, name, conn, at, soon):
+        """Whether what was said then may not have been heard."""
+        if conn in self.conn_fired or self.slow(name, at, at):
+            return True
+        for h in self.ledger.held:
+            if h.f["conn"] == conn and h.at <= at + soon:
+                until = self.held_until(h)
+                if not until or until.at >= at:
                     return True
         return False
 

@@ -158,9 +158,26 @@ impl<'a> Index<'a> {
             }
         }
         let mut held: HashMap<Conn, Vec<Stretch>> = HashMap::new();
-        for h in ledger.wires.values().flat_map(|w| &w.held) {
+        for (link, h) in ledger
+            .wires
+            .iter()
+            .flat_map(|(l, w)| w.held.iter().map(move |h| (*l, h)))
+        {
             let until = h.until.map(|m| m.at);
             held.entry(h.conn).or_default().push((h.since.at, until));
+            // A hold may have no other receipt.
+            let step = plan.scenario.steps.get(h.fault as usize);
+            if matches!(step, Some(Step::Link(f)) if f.act == LinkAct::Hold) {
+                let cut = Outage {
+                    start: h.since.at,
+                    seen: h.since.at,
+                    end: until,
+                    emptied: false,
+                    died: false,
+                    node: false,
+                };
+                cuts.entry(pair(link.from, link.to)).or_default().push(cut);
+            }
         }
         let mut slow: HashMap<Link, Vec<Stretch>> = HashMap::new();
         for (fault, f) in &ledger.faults {
@@ -273,6 +290,18 @@ impl<'a> Index<'a> {
                 .troubled(link)
                 .iter()
                 .any(|t| t.lasts() && t.fired.at <= to && t.until.is_none_or(|u| u.at >= from))
+    }
+
+    /// Whether what was said on a connection at a time may not have been heard:
+    /// a fault hit it, it stood held then or soon after, or something lay on
+    /// the whole link.
+    pub(super) fn unheard(&self, link: Link, conn: Conn, at: At, soon: u64) -> bool {
+        let mut held = self.held.get(&conn).into_iter().flatten();
+        !self.fired(conn).is_empty()
+            || held.any(|(since, until)| {
+                *since <= at.saturating_add(soon) && until.is_none_or(|u| u >= at)
+            })
+            || self.late(link, at, at)
     }
 
     /// Copies in the target's mailboxes, with their content.

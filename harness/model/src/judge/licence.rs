@@ -220,12 +220,10 @@ impl Scene<'_> {
                 // What it has sent it cannot take back.
                 let before = copy.dot.at.saturating_sub(self.bounds.record);
                 let next = wire.asked.partition_point(|(e, _)| e.at <= after);
-                // What was said on a connection that a fault hit may not have
-                // been heard.
                 wire.asked[next..]
                     .iter()
                     .take_while(|(e, _)| e.at < before)
-                    .any(|(_, conn)| self.index.fired(*conn).is_empty())
+                    .any(|(e, conn)| !self.index.unheard(link, *conn, e.at, self.bounds.record))
             })
     }
 
