@@ -44,6 +44,23 @@ fn open(world: &mut World) {
     world.sinks[0].rules.clear();
 }
 
+/// Found by chaos/copy, seed 28607.
+#[test]
+fn a_copy_of_what_was_taken_over_and_delivered_is_not_taken_again() {
+    let mut world = World::cluster(2);
+    world.cut(Party::Node(0), Party::Sink(0));
+    assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+    for _ in 0..2 {
+        world.cut(Party::Node(0), Party::Node(1));
+        world.run(Duration::from_secs(4 * 3600));
+        assert_eq!(world.taken("m1", "a@x"), 1);
+        // The old primary still has it and looks for a holder again.
+        world.heal(Party::Node(0), Party::Node(1));
+        world.run(Duration::from_secs(3600));
+    }
+    assert_eq!(world.taken("m1", "a@x"), 1);
+}
+
 #[test]
 fn the_copy_is_made_before_the_answer_and_dropped_on_notification() {
     let mut world = World::cluster(3);

@@ -65,6 +65,8 @@ impl Queue {
             return self.answer(conn, "550 5.7.0 This message is done with\r\n");
         }
         let Offer { peer, key, arrival } = offer;
+        // The end of its content is a word of the primary like any other.
+        self.heard(peer);
         if self.peers[peer].held.contains_key(&key) {
             // The primary asks again because it missed our answer.
             self.free(body.len());
