@@ -1133,7 +1133,7 @@ class Judge:
         """Whether c is the earlier transmission of the two: it stood held."""
         if c.learned is not None or c.source != e.source:
             return False
-        x = e.event.at
+        x = e.sent_at
         for h in self.ledger.held:
             if h.f["conn"] == c.event.f["conn"] and h.at <= x:
                 until = self.held_until(h)

@@ -153,7 +153,7 @@ impl Scene<'_> {
         let late = || self.index.late(link, copy.dot.at, copy.mark.at);
         let free = copy.learned.is_none()
             && earlier.iter().filter(|p| p.from == copy.from).any(|p| {
-                stood(p.mark.at) || (copy.dot.id < p.dot.id && p.dot.id < copy.mark.id && late())
+                stood(p.dot.at) || (copy.dot.id < p.dot.id && p.dot.id < copy.mark.id && late())
             });
         (free && used.insert((b'b', copy.mark.id, copy.from)))
             .then_some(Licence::DownstreamReplyLost)
