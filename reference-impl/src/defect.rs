@@ -42,6 +42,10 @@ pub enum Defect {
     NoDirectorySync,
     /// Records count as durable when they are written, and are synced later.
     SyncAfterReport,
+    /// Hold model: nothing is kept of what a next hop took.
+    ForgetKept,
+    /// Hold model: the `250` does not wait for delivery.
+    AckUndelivered,
 }
 
 impl Defect {
@@ -57,7 +61,7 @@ impl Defect {
     }
 
     /// Every defect with its configuration name.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 12] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("ack-before-copy", Self::AckBeforeCopy),
         ("never-take-over", Self::NeverTakeOver),
@@ -68,5 +72,7 @@ impl Defect {
         ("accept-torn-batch", Self::AcceptTornBatch),
         ("no-directory-sync", Self::NoDirectorySync),
         ("sync-after-report", Self::SyncAfterReport),
+        ("forget-kept", Self::ForgetKept),
+        ("ack-undelivered", Self::AckUndelivered),
     ];
 }

@@ -6,6 +6,7 @@
 
 mod codec;
 mod envelope;
+pub(crate) mod hold;
 
 use crate::store::DatabaseId;
 use codec::{Reader, Writer};
@@ -192,6 +193,8 @@ pub(crate) enum Header {
         to: DatabaseId,
         sequences: Vec<u64>,
     },
+    /// Of the hold model.
+    Hold(hold::Hold),
 }
 
 /// Why a header cannot be read: what was expected.
@@ -214,6 +217,7 @@ impl Header {
             Self::Moved { .. } => kind::MOVED,
             Self::Salvaged { .. } => kind::SALVAGED,
             Self::Rebound { .. } => kind::REBOUND,
+            Self::Hold(hold) => hold.kind(),
         }
     }
 
@@ -223,6 +227,7 @@ impl Header {
         let mut w = Writer(out);
         w.u8(VERSION);
         match self {
+            Self::Hold(hold) => hold.encode(&mut w),
             Self::Boot { number, wall } => {
                 w.u32(*number);
                 w.u64(*wall);
@@ -457,7 +462,7 @@ impl Header {
                 to: r.database()?,
                 sequences: r.list(Reader::u64)?,
             },
-            _ => return Err("a known record kind"),
+            other => Self::Hold(hold::Hold::decode(other, &mut r)?),
         };
         if r.0.is_empty() {
             Ok(header)
@@ -591,7 +596,8 @@ mod tests {
     #[test]
     fn every_record_comes_back_and_every_cut_is_an_error() {
         let mut bytes = Vec::new();
-        for sample in samples() {
+        let hold = hold::samples().into_iter().map(Header::Hold);
+        for sample in samples().into_iter().chain(hold) {
             sample.encode(&mut bytes);
             assert_eq!(Header::decode(sample.kind(), &bytes), Ok(sample.clone()));
             for cut in 0..bytes.len() {

@@ -222,6 +222,17 @@ counters! {
     shadows_discarded,
     /// Copies promoted.
     shadows_taken_over,
+    /// Hold model: parts of messages kept for a next hop that took them.
+    shadows_kept,
+    /// Hold model: of these, dropped because the next hop reported them done.
+    shadows_released,
+    /// Hold model: messages whose 250 was withheld.
+    acknowledgements_delayed,
+    /// Hold model: messages answered 250 before delivery was verified.
+    accepted_unverified,
+    /// Hold model: messages relayed to another server because their delivery
+    /// could not be verified.
+    promoted,
     /// Copies dropped because the primary never kept the message.
     shadows_orphaned,
     /// Notifications confirmed by the peers they were for.

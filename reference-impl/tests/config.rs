@@ -1,5 +1,6 @@
 //! What a configuration may say, and how it is told that it may not.
 
+use mailproof_node::config::ShadowModel;
 use mailproof_node::{Config, Preference};
 
 const BASE: &str = "name = \"n1\"\nlisten = \"127.0.0.1:25\"\nstore = \"store\"\n";
@@ -35,6 +36,12 @@ fn documented_defaults() {
         Preference::PreferRemote
     );
     assert_eq!((config.site.as_str(), config.boundary), ("default", None));
+    assert_eq!(config.shadow_model, ShadowModel::Copy);
+    assert_eq!(config.shadow_heartbeat_timeout_interval.as_secs(), 15 * 60);
+    assert_eq!(config.shadow_heartbeat_retry_count, 12);
+    assert_eq!(config.max_acknowledgement_delay.as_secs(), 30);
+    assert!(config.delayed_ack_skipping_enabled);
+    assert!(!config.shadow_redundancy_promotion_enabled);
     assert!(config.relay_from.is_empty());
 }
 
@@ -47,6 +54,16 @@ fn documented_ranges() {
             ["1 s", "1 d"],
         ),
         ("shadow-resubmit-time-span", ["0 s", "25 h"], ["1 s", "1 d"]),
+        (
+            "shadow-heartbeat-timeout-interval",
+            ["999 ms", "25 h"],
+            ["1 s", "1 d"],
+        ),
+        (
+            "max-acknowledgement-delay",
+            ["301 s", "1 d"],
+            ["0 s", "300 s"],
+        ),
         (
             "shadow-message-auto-discard-interval",
             ["4 s", "91 d"],
@@ -77,6 +94,10 @@ fn documented_ranges() {
     }
     for (key, bad) in [
         ("max-recipients", "99"),
+        ("shadow-heartbeat-retry-count", "0"),
+        ("shadow-heartbeat-retry-count", "16"),
+        ("delayed-ack-skipping-queue-length", "1000001"),
+        ("shadow-model", "\"both\""),
         ("max-message-bytes", "\"63 KiB\""),
     ] {
         with(&format!("{key} = {bad}\n")).unwrap_err();

@@ -100,3 +100,31 @@ fn forget_database_id_takes_over_after_a_mere_restart() {
         assert_eq!(world.view(1).shadows.is_empty(), changed);
     }
 }
+
+/// A hub relays to an edge that cannot deliver and is lost; the other edge can.
+fn edge_lost(defect: Option<Defect>) -> usize {
+    let mut world = world::hold::hub_with(3, |config| config.defect = defect);
+    world.cut(Party::Node(1), Party::Sink(0));
+    assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
+    world.run(SHORT);
+    world.wipe(1);
+    world.run(world::hold::FAILED + world::hold::INTERVAL);
+    world.taken("m1", "a@x")
+}
+
+#[test]
+fn forget_kept_loses_what_a_next_hop_took() {
+    assert_eq!(edge_lost(None), 1);
+    assert_eq!(edge_lost(Some(Defect::ForgetKept)), 0);
+}
+
+#[test]
+fn ack_undelivered_answers_at_once() {
+    for (defect, answer) in [(None, None), (Some(Defect::AckUndelivered), Some(250))] {
+        let mut world = world::hold::hub_with(1, |config| config.defect = defect);
+        world.sinks[0].rule("RCPT", "451 4.2.0 later\r\n");
+        let client = world.mail(0, "m1", &["a@x"]);
+        world.run(Duration::from_secs(5));
+        assert_eq!(world.answer(client), answer);
+    }
+}

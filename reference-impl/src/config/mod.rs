@@ -33,6 +33,21 @@ pub enum Role {
     Mailbox,
 }
 
+/// How a message is made redundant; the same on every node of an
+/// organisation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShadowModel {
+    /// A copy on a peer before the `250` (the documented model of 2013 and
+    /// later).
+    #[default]
+    Copy,
+    /// The previous hop keeps its copy until the next hop reports delivery;
+    /// delayed acknowledgement for senders that cannot (the documented model
+    /// of 2010).
+    Hold,
+}
+
 /// Another node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -172,6 +187,29 @@ pub struct Config {
     /// Whether copies are made and held; default true. Must be the same on
     /// every node.
     pub shadow_redundancy_enabled: bool,
+    /// Which model of redundancy; default `copy`. Must be the same on every
+    /// node of an organisation; nodes of the other model are served as
+    /// PROTOCOL.md says.
+    pub shadow_model: ShadowModel,
+    /// Hold model: wait before a next hop that keeps mail of ours is asked
+    /// for discards; 1 s to 1 d, default 15 min.
+    pub shadow_heartbeat_timeout_interval: Duration,
+    /// Hold model: consecutive time-outs after which a next hop counts as
+    /// failed; 1 to 15, default 12.
+    pub shadow_heartbeat_retry_count: u8,
+    /// Hold model: longest time for which the `250` to a sender without
+    /// shadow support is withheld; 0 s (never) to 5 min, default 30 s.
+    pub max_acknowledgement_delay: Duration,
+    /// Hold model: whether that `250` comes at once where the wait is
+    /// hopeless; default true.
+    pub delayed_ack_skipping_enabled: bool,
+    /// Hold model: messages that may be queued for a destination before a
+    /// further one is not waited for; 0 to 1 000 000, default 100 (ours: the
+    /// documents give none).
+    pub delayed_ack_skipping_queue_length: u32,
+    /// Hold model: whether mail that would be acknowledged unverified goes to
+    /// another transport server first; default false.
+    pub shadow_redundancy_promotion_enabled: bool,
     /// Longest time between two contacts to a primary for which copies are
     /// held; 1 s to 1 d, default 2 min.
     pub shadow_heartbeat_frequency: Duration,
@@ -292,6 +330,13 @@ impl Config {
             message_expiration_timeout: min(2 * 24 * 60),
             delay_notification_timeout: min(4 * 60),
             shadow_redundancy_enabled: true,
+            shadow_model: ShadowModel::Copy,
+            shadow_heartbeat_timeout_interval: min(15),
+            shadow_heartbeat_retry_count: 12,
+            max_acknowledgement_delay: Duration::from_secs(30),
+            delayed_ack_skipping_enabled: true,
+            delayed_ack_skipping_queue_length: 100,
+            shadow_redundancy_promotion_enabled: false,
             shadow_heartbeat_frequency: min(2),
             shadow_resubmit_time_span: min(180),
             shadow_message_auto_discard_interval: min(2 * 24 * 60),
@@ -337,6 +382,16 @@ impl Config {
     #[cfg(feature = "defects")]
     pub(crate) fn has(&self, defect: crate::defect::Defect) -> bool {
         self.defect == Some(defect)
+    }
+
+    /// Whether copies are made on peers before the `250`.
+    pub(crate) fn copies(&self) -> bool {
+        self.shadow_redundancy_enabled && self.shadow_model == ShadowModel::Copy
+    }
+
+    /// Whether copies are kept of what next hops took.
+    pub(crate) fn holds(&self) -> bool {
+        self.shadow_redundancy_enabled && self.shadow_model == ShadowModel::Hold
     }
 
     /// Wait before retry number `attempt` (the first is 0).

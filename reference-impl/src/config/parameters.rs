@@ -194,6 +194,53 @@ const SHADOW: Group = Group {
             source: CONFIG,
         },
         Parameter {
+            key: "shadow-model",
+            takes: Words("`copy`, `hold`", "`copy`"),
+            meaning: "A copy on a peer before the `250`, or the previous hop keeps its own until \
+                      the next hop reports. The same on every node.",
+            source: OURS,
+        },
+        Parameter {
+            key: "shadow-heartbeat-timeout-interval",
+            takes: Time(s(1), d(1), |c| c.shadow_heartbeat_timeout_interval),
+            meaning: "Hold model: wait before a next hop that keeps mail of ours is asked for \
+                      discards.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "shadow-heartbeat-retry-count",
+            takes: Count(1, 15, |c| c.shadow_heartbeat_retry_count.into()),
+            meaning: "Hold model: time-outs in a row after which a next hop counts as failed.",
+            source: CONFIG,
+        },
+        Parameter {
+            key: "max-acknowledgement-delay",
+            takes: Time(s(0), min(5), |c| c.max_acknowledgement_delay),
+            meaning: "Hold model: longest time for which the `250` to a sender without shadow \
+                      support is withheld; 0: not at all. The upper end is ours.",
+            source: RECEIVE,
+        },
+        Parameter {
+            key: "delayed-ack-skipping-enabled",
+            takes: Switch(|c| c.delayed_ack_skipping_enabled),
+            meaning: "Hold model: whether that `250` comes at once where the wait is hopeless.",
+            source: "EdgeTransport.exe.config",
+        },
+        Parameter {
+            key: "delayed-ack-skipping-queue-length",
+            takes: Count(0, 1_000_000, |c| c.delayed_ack_skipping_queue_length.into()),
+            meaning: "Hold model: a longer destination queue is not waited for. Default and range \
+                      are ours.",
+            source: "EdgeTransport.exe.config",
+        },
+        Parameter {
+            key: "shadow-redundancy-promotion-enabled",
+            takes: Switch(|c| c.shadow_redundancy_promotion_enabled),
+            meaning: "Hold model: whether mail that would be acknowledged unverified goes to \
+                      another transport server of the site.",
+            source: "EdgeTransport.exe.config",
+        },
+        Parameter {
             key: "shadow-heartbeat-frequency",
             takes: Time(s(1), d(1), |c| c.shadow_heartbeat_frequency),
             meaning: "Longest time between two contacts to a primary for which copies are held.",

@@ -85,6 +85,16 @@ impl Config {
         }
     }
 
+    /// Whether messages are tracked between this node and `peer` (hold model):
+    /// not across a boundary. Sites do not matter where none is configured.
+    pub(crate) fn tracks(&self, peer: &Peer) -> bool {
+        match (&self.boundary, &peer.boundary) {
+            (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// Most attempts to make a copy: in other sites and in the own one
     /// (CRE-10). `several_sites`: the boundary spans more than one.
     pub(crate) fn copy_attempts(&self, several_sites: bool) -> (usize, usize) {

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::units::{Size, Span};
-use super::{Config, ConfigError, Network, OnStoreDamage, Peer, Preference, Role, Route};
+use super::{
+    Config, ConfigError, Network, OnStoreDamage, Peer, Preference, Role, Route, ShadowModel,
+};
 
 macro_rules! file {
     (
@@ -69,6 +71,13 @@ file! {
         message_expiration_timeout: Span => |v| v.0,
         delay_notification_timeout: Span => |v| v.0,
         shadow_redundancy_enabled: bool => |v| v,
+        shadow_model: ShadowModel => |v| v,
+        shadow_heartbeat_timeout_interval: Span => |v| v.0,
+        shadow_heartbeat_retry_count: u8 => |v| v,
+        max_acknowledgement_delay: Span => |v| v.0,
+        delayed_ack_skipping_enabled: bool => |v| v,
+        delayed_ack_skipping_queue_length: u32 => |v| v,
+        shadow_redundancy_promotion_enabled: bool => |v| v,
         shadow_heartbeat_frequency: Span => |v| v.0,
         shadow_resubmit_time_span: Span => |v| v.0,
         shadow_message_auto_discard_interval: Span => |v| v.0,

@@ -13,7 +13,7 @@
 use bytes::Bytes;
 
 use super::message::{CopyState, Holder, Message, Phase};
-use super::{Action, Queue, Waiter};
+use super::{Action, Queue, Tracked, Waiter};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
@@ -28,13 +28,15 @@ impl Queue {
         sequence: u64,
         envelope: Envelope,
         body: Vec<u8>,
+        from: Option<Tracked>,
     ) {
         let body = Bytes::from(body);
         if self.all_local(&envelope) {
-            return self.deliver_to_mailboxes(conn, sequence, &envelope, body);
+            return self.deliver_to_mailboxes(conn, sequence, &envelope, body, from);
         }
         let mut message = Box::new(Message::new(self.now.wall, self.expiry(), envelope, body));
         message.client = Some(conn);
+        message.upstream = from;
         self.protect(sequence, message, None);
     }
 
@@ -51,7 +53,7 @@ impl Queue {
         mut message: Box<Message>,
         about: Option<About>,
     ) {
-        let first = if self.config.shadow_redundancy_enabled {
+        let first = if self.config.copies() {
             message.copy = CopyState::Failed;
             self.choose_peer(&message)
         } else {
@@ -69,7 +71,12 @@ impl Queue {
             message.envelope = envelope;
         }
         message.records.push(seq);
-        self.wait(seq, Waiter::Message(sequence));
+        let mut last = seq;
+        if let Some(from) = message.upstream.clone() {
+            last = self.track(sequence, &from);
+            message.records.push(last);
+        }
+        self.wait(last, Waiter::Message(sequence));
         #[cfg(feature = "defects")]
         if self.config.has(crate::defect::Defect::AckBeforeSync) {
             message.local = true;
@@ -110,14 +117,18 @@ impl Queue {
         }
         message.phase = Phase::Active;
         let unshadowed = message.unshadowed();
-        let client = message.client.take();
         let (parent, report) = (message.parent, message.report);
+        let delayed = self.withholds(sequence);
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        let client = if delayed { None } else { message.client.take() };
         if report {
             if let Some(parent) = parent {
                 self.child_protected(parent);
             }
         } else {
-            self.counters.accepted += 1;
+            self.counters.accepted += u64::from(!delayed);
             if unshadowed {
                 self.counters.accepted_unshadowed += 1;
                 self.mark(Mark::AcceptedUnshadowed);
@@ -133,6 +144,11 @@ impl Queue {
         }
         if let Some(conn) = client {
             self.actions.push_back(Action::Accepted { conn, sequence });
+        }
+        if delayed {
+            let hopeless = self.hopeless(sequence);
+            self.activate(sequence);
+            return self.delay_answer(sequence, hopeless);
         }
         self.activate(sequence);
     }

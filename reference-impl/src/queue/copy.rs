@@ -59,7 +59,9 @@ impl Queue {
         let known = self.peers.iter().enumerate();
         let old_primary = message.taken_from.as_ref().map(|from| from.peer);
         let usable: Vec<PeerId> = known
-            .filter(|(at, peer)| peer.place == place && Some(*at) != old_primary)
+            .filter(|(at, peer)| {
+                peer.place == place && peer.takes_copies && Some(*at) != old_primary
+            })
             .map(|(at, _)| at)
             .collect();
         let untried = |peer: &PeerId| !message.asked.contains(peer);
@@ -297,7 +299,7 @@ impl Queue {
 
     /// Sets the time at which holders are looked at.
     pub(crate) fn arm_protect(&mut self) {
-        if self.peers.is_empty() || !self.config.shadow_redundancy_enabled {
+        if self.peers.is_empty() || !self.config.copies() {
             return;
         }
         let turn = self.config.shadow_resubmit_time_span / 4;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::dsn::Kind;
 use super::exchange::{Domain, Exchange};
 use super::message::{CopyState, Leg, LegState, Message, Phase, RecipientState};
-use super::{HostId, Queue, Timer, Waiter};
+use super::{HostId, PeerId, Queue, Timer, Tracked, Waiter};
 use crate::config::{Config, TlsPolicy};
 use crate::event::EventKind;
 use crate::io::Output;
@@ -42,6 +42,10 @@ pub(crate) struct Route {
     pub(crate) exchange: Option<Exchange>,
     /// It is such a domain.
     pub(crate) resolved: Option<Domain>,
+    /// Legs that wait for their next attempt.
+    pub(crate) put_off: usize,
+    /// The last attempt put off everything that it carried.
+    pub(crate) stuck: bool,
 }
 
 /// All routes, and which domain takes which.
@@ -59,6 +63,8 @@ pub(crate) struct Routes {
     pub(crate) free: Vec<usize>,
     /// Number of domains at which those out of use are forgotten.
     pub(crate) clear_at: usize,
+    /// The routes of promotion, one for each configured peer.
+    promotions: std::ops::Range<usize>,
 }
 
 impl Routes {
@@ -95,12 +101,40 @@ impl Routes {
                     tls: route.tls,
                 }),
                 resolved: None,
+                put_off: 0,
+                stuck: false,
             });
         }
+        // One more to each peer, that no domain takes: for promotion.
+        let first = routes.list.len();
+        let promotes = config.holds() && config.shadow_redundancy_promotion_enabled;
+        for peer in config.peers.iter().filter(|_| promotes) {
+            routes.list.push(Route {
+                domain: format!("promotion to {}", peer.name),
+                hops: vec![host(peer.address, peer.tls, &peer.tls_name)],
+                ready: VecDeque::new(),
+                exchange: None,
+                resolved: None,
+                put_off: 0,
+                stuck: false,
+            });
+        }
+        routes.promotions = first..routes.list.len();
         routes
             .below
             .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
         routes
+    }
+
+    /// The route on which mail is promoted to a peer.
+    pub(crate) fn promotion(&self, peer: PeerId) -> Option<usize> {
+        let route = self.promotions.start + peer;
+        self.promotions.contains(&route).then_some(route)
+    }
+
+    /// Whether a route leads to a peer that is to become the primary.
+    pub(crate) fn is_promotion(&self, route: usize) -> bool {
+        self.promotions.contains(&route)
     }
 
     /// Whether the mailbox of `address` is here. An address without a domain
@@ -134,6 +168,19 @@ impl Routes {
             .copied()
             .or_else(|| below().map(|(_, at)| *at))
             .or(self.rest)
+    }
+}
+
+impl Routes {
+    /// The queue that mail for `address` waits in, if there is one by now.
+    pub(crate) fn queue_of(&self, address: &str) -> Option<usize> {
+        let route = self.find(address)?;
+        if route == LOCAL || self.list[route].exchange.is_none() {
+            return Some(route);
+        }
+        let domain = address::split(address).1.unwrap_or("");
+        let key = (route, domain.trim_end_matches('.').to_ascii_lowercase());
+        self.domains.get(&key).copied()
     }
 }
 
@@ -247,6 +294,9 @@ impl Queue {
         {
             return self.kick_route(route);
         }
+        if self.routes.is_promotion(route) {
+            return self.promotions_stranded(route);
+        }
         let detail = format!("{} for {}: {why}", entry.ready.len(), entry.domain);
         self.log(EventKind::Defer, None, "", address, detail);
         self.expire_ready(route);
@@ -304,13 +354,22 @@ impl Queue {
         server: &str,
         replied: bool,
         outcomes: Vec<(u32, Outcome)>,
+        tracked: Option<Tracked>,
     ) {
+        let promotion = self.is_promotion(sequence, leg);
         let Some(mut message) = self.messages.remove(&sequence) else {
             return;
         };
+        let put_off = |(_, outcome): &(u32, Outcome)| matches!(outcome, Outcome::Deferred(_));
+        let stuck = !outcomes.is_empty() && outcomes.iter().all(put_off);
         let (mut delivered, mut relayed) = (Vec::new(), Vec::new());
         for (at, outcome) in outcomes {
             let index = at as usize;
+            let outcome = match outcome {
+                // What a peer says to a promotion is not the last word.
+                Outcome::Failed(why) if promotion => Outcome::Deferred(why),
+                other => other,
+            };
             let remote = if replied { server } else { "" };
             message.recipients[index].remote = remote.into();
             if outcome == Outcome::Relayed {
@@ -347,14 +406,20 @@ impl Queue {
                 .iter()
                 .any(|at| message.recipients[*at as usize].state == RecipientState::Waiting)
         };
-        if waiting(&message, leg) {
+        let route = &mut self.routes.list[message.legs[leg].route];
+        route.stuck = stuck;
+        if promotion {
+            message.legs[leg].state = LegState::Done;
+        } else if waiting(&message, leg) {
+            route.put_off += 1;
             let attempts = message.legs[leg].attempts;
             message.legs[leg].attempts = attempts.saturating_add(1);
             let at = self
                 .later(self.config.retry_after(attempts))
                 .min(message.expires);
             message.legs[leg].state = LegState::Retry(at);
-            self.deferred.insert((at, sequence, leg));
+            let route = message.legs[leg].route;
+            self.deferred.insert((at, sequence, leg), route);
             Self::arm(
                 &mut self.timers,
                 Timer::Deferred,
@@ -373,13 +438,55 @@ impl Queue {
         if states.any(|state| Some(state) != first) {
             self.mark(Mark::PartlyDelivered);
         }
+        let taken = !delivered.is_empty();
         self.messages.insert(sequence, message);
+        // The shadow first: a report of success may be lost in a crash.
+        if let Some(tracked) = tracked.filter(|_| taken) {
+            delivered = self.keep(sequence, tracked, delivered);
+        }
         let wanted = self.success_wanted(sequence, &relayed);
         self.tell_sender(sequence, Kind::Relayed, &wanted);
         if cancelled {
             self.drop_waiting(sequence);
         }
         self.settle(sequence, delivered);
+        if promotion {
+            self.promotion_ended(sequence, leg, taken);
+        }
+    }
+
+    /// Puts recipients that wait back into the queues of their routes.
+    pub(crate) fn requeue(&mut self, sequence: u64, recipients: &[u32]) {
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return;
+        };
+        if message.phase != Phase::Active {
+            return;
+        }
+        let first = message.legs.len();
+        for at in recipients {
+            // Its route was there before.
+            let address = &message.envelope.recipients[*at as usize];
+            let route = self.routes.find(address);
+            let Some(route) = route.map(|route| self.routes.domain_route(route, address)) else {
+                continue;
+            };
+            let new = &mut message.legs[first..];
+            match new.iter_mut().find(|leg| leg.route == route) {
+                Some(leg) => leg.recipients.push(*at),
+                None => message.legs.push(Leg {
+                    route,
+                    recipients: vec![*at],
+                    attempts: 0,
+                    state: LegState::Ready,
+                }),
+            }
+        }
+        let routes: Vec<usize> = message.legs[first..].iter().map(|l| l.route).collect();
+        for (leg, route) in (first..).zip(routes) {
+            self.routes.list[route].ready.push_back((sequence, leg));
+            self.kick_route(route);
+        }
     }
 
     /// Gives up every recipient that no session works on; for a message whose
@@ -465,6 +572,10 @@ impl Queue {
         }
         message.phase = Phase::Completing;
         let holders = message.holders.clone();
+        self.verified(sequence);
+        if self.complete(sequence) {
+            return true;
+        }
         let tell = self.tell(&holders);
         let seq = self.append(&Header::Done { sequence, tell }, &[]);
         if let Some(message) = self.messages.get_mut(&sequence) {
@@ -499,7 +610,7 @@ impl Queue {
     pub(crate) fn deferred_due(&mut self) {
         self.deferred_armed = 0;
         let mut routes = Vec::new();
-        while let Some((at, sequence, leg)) = self.deferred.first().copied() {
+        while let Some((at, sequence, leg)) = self.deferred.first_key_value().map(|(k, _)| *k) {
             if at > self.now.mono {
                 Self::arm(
                     &mut self.timers,
@@ -509,7 +620,10 @@ impl Queue {
                 );
                 break;
             }
-            self.deferred.pop_first();
+            if let Some((_, route)) = self.deferred.pop_first() {
+                let entry = &mut self.routes.list[route];
+                entry.put_off = entry.put_off.saturating_sub(1);
+            }
             let Some(message) = self.messages.get_mut(&sequence) else {
                 continue;
             };

@@ -154,7 +154,13 @@ impl Queue {
         count
     }
 
-    fn settle_debt(&mut self, record: Seq) {
+    /// A record is needed by so many.
+    pub(crate) fn owe_record(&mut self, record: Seq, debts: u32) {
+        self.owed.insert(record, debts);
+    }
+
+    /// One of those that need a record does so no more.
+    pub(crate) fn settle_debt(&mut self, record: Seq) {
         if let Some(count) = self.owed.get_mut(&record) {
             *count -= 1;
             if *count == 0 {
@@ -169,7 +175,7 @@ impl Queue {
     pub(crate) fn discards_due(&mut self) {
         self.discards_armed = 0;
         let now = self.now.mono;
-        let mut next = u64::MAX;
+        let mut next = self.reports_due();
         for peer in 0..self.peers.len() {
             let entry = &mut self.peers[peer];
             let mut expired = Vec::new();

@@ -113,6 +113,8 @@ impl Routes {
             domain: key.1.clone(),
             hops: Vec::new(),
             ready: std::collections::VecDeque::new(),
+            put_off: 0,
+            stuck: false,
             exchange: None,
             resolved: Some(Domain {
                 exchange,

@@ -14,11 +14,13 @@ use bytes::Bytes;
 
 use super::dsn::{Kind, Report, Row};
 use super::message::{LegState, RecipientState};
-use super::{Action, Queue, Waiter, header, name_of};
+use super::{Action, Queue, Tracked, Waiter, header, name_of};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
+use crate::record::hold::Hold;
 use crate::record::{Envelope, Header, NOTIFY_SUCCESS, Settled};
+use crate::store::Seq;
 
 /// A key of duplicate detection.
 pub(crate) type Key = [u8; 16];
@@ -86,6 +88,7 @@ impl Queue {
         sequence: u64,
         envelope: &Envelope,
         body: Bytes,
+        from: Option<Tracked>,
     ) {
         self.free(body.len());
         let rows = envelope
@@ -102,6 +105,16 @@ impl Queue {
         if !success.is_empty() {
             self.report_mailboxes(envelope, &body, &success);
         }
+        // Delivered is done: the sender that keeps a shadow may be told.
+        let tell = from.map(|from| {
+            let party = (self.peers[from.peer].name.clone(), from.key.clone());
+            let complete = Hold::Complete {
+                sequence,
+                tell: Some(party),
+            };
+            let record = self.append(&Header::Hold(complete), &[]);
+            (from, record)
+        });
         let last = self.store.appended();
         self.wait(
             last,
@@ -109,6 +122,7 @@ impl Queue {
                 conn,
                 sequence,
                 rows,
+                tell,
             },
         );
     }
@@ -178,7 +192,17 @@ impl Queue {
     }
 
     /// Deliveries of a message that is local as a whole are durable.
-    pub(crate) fn delivered(&mut self, conn: ConnId, sequence: u64, rows: &[(Box<str>, bool)]) {
+    pub(crate) fn delivered(
+        &mut self,
+        conn: ConnId,
+        sequence: u64,
+        rows: &[(Box<str>, bool)],
+        tell: Option<(Tracked, Seq)>,
+    ) {
+        if let Some((from, record)) = tell {
+            self.owe_record(record, 1);
+            self.owe_report(from, sequence, record);
+        }
         self.counters.accepted += 1;
         self.log(EventKind::Receive, Some(sequence), "", "", String::new());
         for (recipient, new) in rows {

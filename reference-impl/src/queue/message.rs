@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::PeerId;
+use super::hold::{Fork, Tracked};
+use super::promotion::Promotion;
 use crate::io::ConnId;
-use crate::record::{CopyKey, Envelope};
+use crate::record::{CopyKey, Envelope, Settled};
 use crate::store::Seq;
 
 /// Bits of a sequence that count within one start of the database; the bits
@@ -60,6 +62,8 @@ pub(crate) enum Phase {
     Completing,
     /// Refused; its WITHDRAWN record is not durable yet.
     Withdrawing,
+    /// All settled, and kept as a shadow until next hops report (hold model).
+    Kept,
 }
 
 /// Where the search for a copy stands.
@@ -140,6 +144,9 @@ pub(crate) struct TakenFrom {
     pub(crate) key: CopyKey,
     /// Unix milliseconds of the takeover.
     pub(crate) wall: u64,
+    /// It is what that peer took from us and did not do (hold model); else
+    /// what we held for it.
+    pub(crate) held: bool,
 }
 
 /// A message of ours.
@@ -179,6 +186,14 @@ pub(crate) struct Message {
     pub(crate) cancelled: bool,
     /// Peers whose inventory it waits for before anything is tried.
     pub(crate) waits_for: Vec<PeerId>,
+    /// The server that keeps a shadow of it until we report (hold model).
+    pub(crate) upstream: Option<Tracked>,
+    /// What next hops took and have not reported done (hold model).
+    pub(crate) forks: Vec<Fork>,
+    /// The COMPLETE record; 0: none yet (hold model).
+    pub(crate) complete: Seq,
+    /// Its way to another server that becomes its primary (hold model).
+    pub(crate) promotion: Option<Promotion>,
 }
 
 impl Message {
@@ -215,7 +230,25 @@ impl Message {
             taken_from: None,
             cancelled: false,
             waits_for: Vec::new(),
+            upstream: None,
+            forks: Vec::new(),
+            complete: Seq(0),
+            promotion: None,
         }
+    }
+
+    /// Recipients (by index) that are settled, and how.
+    pub(crate) fn settled(&self) -> Vec<(u32, Settled)> {
+        self.recipients
+            .iter()
+            .enumerate()
+            .filter_map(|(at, r)| match r.state {
+                RecipientState::Delivered => Some((at as u32, Settled::Delivered)),
+                RecipientState::Closed => Some((at as u32, Settled::Failed)),
+                RecipientState::Waiting if r.delay_told => Some((at as u32, Settled::Delayed)),
+                RecipientState::Waiting | RecipientState::Failed => None,
+            })
+            .collect()
     }
 
     /// Whether nothing is settled about a recipient (by index).

@@ -8,23 +8,28 @@ mod accept;
 mod ageing;
 mod bounce;
 mod copy;
+mod delay;
 mod delivery;
 mod discard;
 mod dsn;
 mod exchange;
 pub(crate) mod header;
+mod heartbeat;
+mod hold;
 mod host;
 mod inventory;
 mod mailbox;
 mod message;
 mod peer;
 mod pressure;
+mod promotion;
 mod recover;
 pub(crate) mod redirect;
 mod relocate;
 mod salvage;
 mod shadow;
 mod takeover;
+mod track;
 mod view;
 
 use std::borrow::Cow;
@@ -46,6 +51,7 @@ use crate::view::Counters;
 
 pub(crate) use copy::Attempt;
 pub(crate) use delivery::{LOCAL, Outcome, Routes};
+pub(crate) use hold::Tracked;
 pub(crate) use host::{Host, Work};
 pub(crate) use mailbox::Mailboxes;
 pub(crate) use message::{Message, name_of, push_name};
@@ -90,6 +96,8 @@ pub(crate) enum Waiter {
     Progress(u64),
     Done(u64),
     Withdrawn(u64),
+    /// All recipients are settled, and the hold model remembers it.
+    Complete(u64),
     TakenOver(u64),
     Shadow {
         conn: ConnId,
@@ -106,6 +114,8 @@ pub(crate) enum Waiter {
         conn: ConnId,
         sequence: u64,
         rows: Vec<(Box<str>, bool)>,
+        /// Who is to be told, and the record that says so.
+        tell: Option<(Tracked, Seq)>,
     },
     /// A leg into local mailboxes is delivered.
     Mailbox {
@@ -126,6 +136,8 @@ pub(crate) enum Timer {
     Discards,
     /// Messages whose holders may be lost.
     Protect,
+    /// Answers that are withheld.
+    Answers,
     /// Messages whose delay is to be reported.
     Delays,
     /// A domain whose mail exchangers are to be asked for again.
@@ -138,6 +150,8 @@ pub(crate) enum Timer {
     Inventory,
     /// A disk without space is tried again.
     Space,
+    /// Question to a next hop that keeps mail of ours.
+    Heartbeat(PeerId),
     /// Time limit of a session.
     Conn(ConnId),
 }
@@ -185,13 +199,16 @@ pub(crate) struct Queue {
     /// The route that everything takes.
     pub(crate) redirected: Option<usize>,
     waiting: VecDeque<(Seq, Waiter)>,
-    /// Legs that wait: time, message, leg.
-    deferred: BTreeSet<(u64, u64, usize)>,
+    /// Legs that wait: time, message, leg; and their route.
+    deferred: BTreeMap<(u64, u64, usize), usize>,
     deferred_armed: u64,
     /// Peers that a DONE or WITHDRAWN record still owes a word to.
     owed: BTreeMap<Seq, u32>,
     discards_armed: u64,
     protect_armed: u64,
+    /// Answers that are withheld: until when, and of which message.
+    answers: BTreeSet<(u64, u64)>,
+    answers_armed: u64,
     delays_armed: u64,
     /// The start of this node, on the monotonic clock.
     started: u64,
@@ -292,6 +309,7 @@ impl Queue {
             Waiter::Progress(sequence) => self.progress_durable(sequence),
             Waiter::Done(sequence) => self.done_durable(sequence, false),
             Waiter::Withdrawn(sequence) => self.done_durable(sequence, true),
+            Waiter::Complete(sequence) => self.complete_durable(sequence),
             Waiter::TakenOver(sequence) => self.taken_over(sequence),
             Waiter::Shadow { conn, peer, key } => self.shadow_durable(conn, peer, &key),
             Waiter::Resume(conn) => self.actions.push_back(Action::Resume { conn }),
@@ -303,7 +321,8 @@ impl Queue {
                 conn,
                 sequence,
                 rows,
-            } => self.delivered(conn, sequence, &rows),
+                tell,
+            } => self.delivered(conn, sequence, &rows, tell),
             Waiter::Mailbox {
                 sequence,
                 leg,
@@ -384,6 +403,8 @@ impl Queue {
             Timer::Protect => self.protect_due(),
             Timer::Delays => self.delays_due(),
             Timer::Route(route) => self.route_due(route),
+            Timer::Answers => self.answers_due(),
+            Timer::Heartbeat(peer) => self.heartbeat_due(peer),
             Timer::Host(host) => self.host_due(host),
             Timer::Peer(peer) => self.peer_due(peer),
             Timer::Inventory => self.inventory_overdue(),

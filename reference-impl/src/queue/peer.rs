@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::heartbeat::Keeping;
 use super::shadow::Held;
 use super::{HostId, PeerId, Queue, Timer};
 use crate::config::Place;
@@ -34,6 +35,8 @@ pub(crate) struct Peer {
     pub(crate) host: Option<HostId>,
     /// Where it stands.
     pub(crate) place: Place,
+    /// It is inside the boundary as the hold model sees it.
+    pub(crate) tracks: bool,
     /// The database and start that it presented last.
     pub(crate) database: Option<DatabaseId>,
     pub(crate) boot: u32,
@@ -79,6 +82,10 @@ pub(crate) struct Peer {
     /// Copies being made there now.
     pub(crate) copying: u32,
     pub(crate) armed: u64,
+    /// It offers to hold copies, as far as is known.
+    pub(crate) takes_copies: bool,
+    /// The hold model.
+    pub(crate) hold: Keeping,
 }
 
 /// How many copies that are gone are remembered for each peer.
@@ -90,6 +97,7 @@ impl Peer {
             name: name.into(),
             host: None,
             place: Place::Outside,
+            tracks: false,
             database: None,
             boot: 0,
             last_contact: now,
@@ -109,6 +117,8 @@ impl Peer {
             pushed: BTreeSet::new(),
             copying: 0,
             armed: 0,
+            takes_copies: true,
+            hold: Keeping::default(),
         }
     }
 
@@ -172,6 +182,7 @@ impl Queue {
         let entry = &mut self.peers[peer];
         entry.last_contact = self.now.mono;
         entry.boot = boot;
+        entry.hold.missed = 0;
         if !entry.reachable {
             entry.reachable = true;
             let name = entry.name.to_string();
@@ -200,13 +211,18 @@ impl Queue {
             self.mark(Mark::ReturnDuringTakeover);
         }
         self.salvage_announced(peer, chain);
+        if before != Some(database) {
+            self.reports_void(peer, database);
+        }
         self.take_over_foreign(peer);
+        self.resubmit_foreign(peer);
         self.arm_peer(peer);
     }
 
     /// Any sign of life on a session whose peer has said everything before.
     pub(crate) fn heard(&mut self, peer: PeerId) {
         self.peers[peer].last_contact = self.now.mono;
+        self.peers[peer].hold.missed = 0;
     }
 
     /// Has the peer asked until it answers once more, however long that takes.
@@ -320,5 +336,6 @@ impl Queue {
             &name,
             format!("event 22004: {why}"),
         );
+        self.heartbeat_failed(peer);
     }
 }

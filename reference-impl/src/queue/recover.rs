@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::hold::{Fork, Tracked};
 use super::message::{
     CopyState, Holder, LAST_BOOT, Message, Phase, RecipientState, TakenFrom, boot_of,
     first_sequence,
@@ -23,6 +24,7 @@ use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::node::{Boot, BootError};
+use crate::record::hold::{Hold, Part, Party};
 use crate::record::{CopyKey, Envelope, Header, Settled, Tell};
 use crate::rng::Rng;
 use crate::smtp::auth::ClusterKey;
@@ -39,6 +41,35 @@ struct Found {
     settled: BTreeMap<u32, Settled>,
     holders: Vec<Box<str>>,
     origin: Option<(Box<str>, CopyKey, u64)>,
+    /// Of the hold model.
+    hold: FoundHold,
+}
+
+/// What the hold model remembers of a message.
+#[derive(Default)]
+struct FoundHold {
+    tracked: Option<Party>,
+    parts: Vec<Part>,
+    complete: bool,
+    /// The COMPLETE record, if there is one.
+    record: Option<Seq>,
+    /// The origin is a next hop that took it, and no primary.
+    resubmitted: bool,
+}
+
+impl Found {
+    fn new(arrival: u64, envelope: Envelope, content: Seq) -> Self {
+        Self {
+            arrival,
+            envelope,
+            content,
+            records: vec![content],
+            settled: BTreeMap::new(),
+            holders: Vec::new(),
+            origin: None,
+            hold: FoundHold::default(),
+        }
+    }
 }
 
 /// A copy while records are read.
@@ -62,6 +93,10 @@ struct State {
     keys: Vec<([u8; 16], u64)>,
     mailbox: BTreeSet<Seq>,
     predecessors: BTreeMap<DatabaseId, salvage::Found>,
+    /// Which message is kept for whom under which id.
+    kept: BTreeMap<Party, u64>,
+    /// Reports, by our sequence: record, and for whom.
+    reports: BTreeMap<u64, (Seq, Party)>,
 }
 
 impl State {
@@ -88,18 +123,11 @@ impl State {
                 } else {
                     vec![holder]
                 };
-                self.messages.insert(
-                    sequence,
-                    Found {
-                        arrival,
-                        envelope,
-                        content: seq,
-                        records: vec![seq],
-                        settled: BTreeMap::new(),
-                        holders,
-                        origin: None,
-                    },
-                );
+                let found = Found {
+                    holders,
+                    ..Found::new(arrival, envelope, seq)
+                };
+                self.messages.insert(sequence, found);
             }
             Header::Holder { sequence, peer } => {
                 if let Some(found) = self.messages.get_mut(&sequence) {
@@ -116,6 +144,12 @@ impl State {
             Header::Done { sequence, tell } => self.over(seq, sequence, tell, false),
             Header::Withdrawn { sequence, tell } => self.over(seq, sequence, tell, true),
             Header::Confirmed { peer, sequences } => {
+                for sequence in &sequences {
+                    let to = |(_, (name, _)): &(Seq, Party)| *name == peer;
+                    if self.reports.get(sequence).is_some_and(to) {
+                        self.reports.remove(sequence);
+                    }
+                }
                 let confirmed: BTreeSet<u64> = sequences.into_iter().collect();
                 self.debts.retain(|(_, to, sequence, _)| {
                     to.peer != peer || !confirmed.contains(sequence)
@@ -154,17 +188,12 @@ impl State {
                 without,
             } => {
                 if let Some(copy) = self.copies.remove(&(primary.clone(), key.clone())) {
+                    let settled = without.into_iter().map(|at| (at, Settled::Failed));
                     let found = Found {
-                        arrival: copy.arrival,
-                        envelope: copy.envelope,
-                        content: copy.record,
                         records: vec![copy.record, seq],
-                        settled: without
-                            .into_iter()
-                            .map(|at| (at, Settled::Failed))
-                            .collect(),
-                        holders: vec![],
+                        settled: settled.collect(),
                         origin: Some((primary, key, wall)),
+                        ..Found::new(copy.arrival, copy.envelope, copy.record)
                     };
                     self.messages.insert(sequence, found);
                 }
@@ -194,13 +223,10 @@ impl State {
                 origin,
             } => {
                 let found = Found {
-                    arrival,
-                    envelope,
-                    content: seq,
-                    records: vec![seq],
                     settled: settled.into_iter().collect(),
                     holders,
                     origin,
+                    ..Found::new(arrival, envelope, seq)
                 };
                 self.messages.insert(sequence, found);
             }
@@ -236,6 +262,107 @@ impl State {
                     }
                 }
             }
+            Header::Hold(hold) => self.hold(seq, hold),
+        }
+    }
+
+    fn hold(&mut self, seq: Seq, hold: Hold) {
+        match hold {
+            Hold::Tracked {
+                sequence,
+                peer,
+                key,
+            } => {
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    found.hold.tracked = Some((peer, key));
+                    found.records.push(seq);
+                }
+            }
+            Hold::Kept { sequence, part } => {
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    let settled = part.recipients.iter().map(|at| (*at, Settled::Delivered));
+                    found.settled.extend(settled);
+                    found.records.push(seq);
+                    let name = (part.peer.clone(), part.key.clone());
+                    self.kept.insert(name, sequence);
+                    found.hold.parts.push(part);
+                }
+            }
+            Hold::Complete { sequence, tell } => {
+                if let Some(to) = tell {
+                    self.reports.insert(sequence, (seq, to));
+                }
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    found.hold.complete = true;
+                    found.hold.record = Some(seq);
+                    found.hold.tracked = None;
+                }
+                self.maybe_over(sequence);
+            }
+            Hold::Released {
+                peer,
+                database,
+                ids,
+            } => {
+                for sequence in ids {
+                    self.released(peer.clone(), CopyKey { database, sequence });
+                }
+            }
+            Hold::Restated {
+                sequence,
+                arrival,
+                envelope,
+                settled,
+                tracked,
+                parts,
+                complete,
+                origin,
+            } => {
+                if let Some(((peer, key), _)) = origin.clone() {
+                    self.released(peer, key);
+                }
+                for part in &parts {
+                    self.kept
+                        .insert((part.peer.clone(), part.key.clone()), sequence);
+                }
+                let record = self.messages.get(&sequence).and_then(|f| f.hold.record);
+                let found = Found {
+                    settled: settled.into_iter().collect(),
+                    origin: origin.map(|((peer, key), wall)| (peer, key, wall)),
+                    hold: FoundHold {
+                        tracked,
+                        parts,
+                        complete,
+                        record,
+                        resubmitted: true,
+                    },
+                    ..Found::new(arrival, envelope, seq)
+                };
+                self.messages.insert(sequence, found);
+            }
+        }
+    }
+
+    /// What was kept for a next hop under this key is kept no more.
+    fn released(&mut self, peer: Box<str>, key: CopyKey) {
+        let name = (peer, key);
+        if let Some(sequence) = self.kept.remove(&name)
+            && let Some(found) = self.messages.get_mut(&sequence)
+        {
+            let (peer, key) = &name;
+            found
+                .hold
+                .parts
+                .retain(|part| part.peer != *peer || part.key != *key);
+            self.maybe_over(sequence);
+        }
+    }
+
+    /// A complete message of which nothing is kept is over.
+    fn maybe_over(&mut self, sequence: u64) {
+        let over = |found: &Found| found.hold.complete && found.hold.parts.is_empty();
+        if self.messages.get(&sequence).is_some_and(over) {
+            self.messages.remove(&sequence);
         }
     }
 
@@ -345,6 +472,7 @@ impl Queue {
             let mut entry = Peer::new(&peer.name, now.mono);
             entry.host = Some(host(peer.address, peer.tls, &peer.tls_name));
             entry.place = config.place(peer);
+            entry.tracks = config.tracks(peer);
             peers.push(entry);
         }
         for (at, peer) in peers.iter().enumerate() {
@@ -398,10 +526,12 @@ impl Queue {
             level: Pressure::Normal,
             redirected: None,
             waiting: VecDeque::new(),
-            deferred: BTreeSet::new(),
+            deferred: BTreeMap::new(),
             deferred_armed: 0,
             owed: BTreeMap::new(),
             discards_armed: 0,
+            answers: BTreeSet::new(),
+            answers_armed: 0,
             protect_armed: 0,
             delays_armed: 0,
             started: now.mono,
@@ -420,7 +550,11 @@ impl Queue {
 
     fn restore(&mut self, state: State, all: &[Seq], disk: &dyn Disk) -> Result<(), BootError> {
         let mut live = state.mailbox;
+        let mut completes: BTreeMap<Seq, u32> = BTreeMap::new();
         for (sequence, found) in state.messages {
+            if let Some(record) = found.hold.record {
+                *completes.entry(record).or_default() += 1;
+            }
             let body = self.store.read(disk, found.content)?;
             live.extend(&found.records);
             self.restore_message(sequence, found, body);
@@ -462,6 +596,18 @@ impl Queue {
             self.mark(Mark::RecoveredDiscards);
             self.owe(record, sequence, &told, withdrawn);
         }
+        for (record, _) in state.reports.values() {
+            *completes.entry(*record).or_default() += 1;
+        }
+        for (record, debts) in completes {
+            live.insert(record);
+            self.owe_record(record, debts);
+        }
+        for (sequence, (record, (name, key))) in state.reports {
+            let peer = self.peer_named(&name);
+            self.mark(Mark::RecoveredDiscards);
+            self.owe_report(Tracked { peer, key }, sequence, record);
+        }
         let window = self.window();
         for (key, arrival) in state.keys {
             let until = arrival.saturating_add(window);
@@ -476,10 +622,16 @@ impl Queue {
         }
         for peer in 0..self.peers.len() {
             let outside = self.peers[peer].place == Place::Outside;
-            if self.config.shadow_redundancy_enabled && !outside {
+            if self.config.copies() && !outside {
                 self.stay_curious(peer);
             }
             self.arm_peer(peer);
+            if self.config.holds() {
+                self.peers[peer].hold.curious_until =
+                    self.later(self.config.shadow_message_auto_discard_interval);
+            }
+            self.peers[peer].hold.answered_at = self.now.mono;
+            self.arm_heartbeat(peer);
         }
         Ok(())
     }
@@ -494,7 +646,7 @@ impl Queue {
             self.mark(Mark::RecoveredPartly);
         }
         message.phase = Phase::Active;
-        if self.config.shadow_redundancy_enabled {
+        if self.config.copies() {
             // Who holds a copy is learnt when the holders ask.
             message.copy = CopyState::Failed;
         }
@@ -514,9 +666,41 @@ impl Queue {
         if let Some((primary, key, wall)) = found.origin {
             let peer = self.peer_named(&primary);
             message.trace = self.trace(&primary, sequence, &key, wall);
-            self.peers[peer].taken.insert(key.clone(), sequence);
+            let held = found.hold.resubmitted;
+            let entry = &mut self.peers[peer];
+            let taken = if held {
+                &mut entry.hold.resubmitted
+            } else {
+                &mut entry.taken
+            };
+            if !found.hold.complete {
+                taken.insert(key.clone(), sequence);
+            }
             self.mark(Mark::RecoveredTakeover);
-            message.taken_from = Some(TakenFrom { peer, key, wall });
+            message.taken_from = Some(TakenFrom {
+                peer,
+                key,
+                wall,
+                held,
+            });
+        }
+        if let Some((name, key)) = found.hold.tracked {
+            let peer = self.peer_named(&name);
+            self.peers[peer].hold.tracking.insert(key.clone(), sequence);
+            message.upstream = Some(Tracked { peer, key });
+        }
+        for part in found.hold.parts {
+            let peer = self.peer_named(&part.peer);
+            self.mark(Mark::RecoveredKept);
+            let hold = &mut self.peers[peer].hold;
+            hold.kept.insert(part.key.clone(), sequence);
+            message
+                .forks
+                .push(Fork::recovered(peer, part, self.now.mono));
+        }
+        if found.hold.complete {
+            message.phase = Phase::Kept;
+            message.complete = found.hold.record.unwrap_or(Seq(0));
         }
         self.messages.insert(sequence, message);
     }
@@ -525,6 +709,10 @@ impl Queue {
     pub(crate) fn resume_recovered(&mut self) {
         let sequences: Vec<u64> = self.messages.keys().copied().collect();
         for sequence in sequences {
+            let kept = |m: &Box<Message>| m.phase == Phase::Kept;
+            if self.messages.get(&sequence).is_some_and(kept) {
+                continue;
+            }
             self.log(EventKind::Load, Some(sequence), "", "", String::new());
             let Some(message) = self.messages.get(&sequence) else {
                 continue;
@@ -534,7 +722,7 @@ impl Queue {
                 self.mark(Mark::InventoryAwaited);
                 continue;
             }
-            if self.config.shadow_redundancy_enabled && message.holders.is_empty() {
+            if self.config.copies() && message.holders.is_empty() {
                 self.mark(Mark::CopyAfterRecovery);
                 self.copy_again(sequence);
             }

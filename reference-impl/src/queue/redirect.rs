@@ -54,6 +54,8 @@ impl Queue {
             ready: VecDeque::new(),
             exchange: None,
             resolved: None,
+            put_off: 0,
+            stuck: false,
         });
         self.hosts[host].routes.push(route);
         self.redirected = Some(route);

@@ -11,7 +11,8 @@ use super::message::Phase;
 use super::peer::Discard;
 use super::{PeerId, Queue, Waiter};
 use crate::mark::Mark;
-use crate::record::{CopyKey, Header, Settled, Tell};
+use crate::record::hold::Hold;
+use crate::record::{CopyKey, Header, Tell};
 use crate::store::Seq;
 
 /// What a record belongs to.
@@ -21,6 +22,8 @@ enum Owner {
     Held(PeerId, CopyKey),
     Debt(u64),
     Predecessor(usize),
+    /// A COMPLETE record, about this message.
+    Complete(u64),
 }
 
 impl Queue {
@@ -82,7 +85,7 @@ impl Queue {
     fn settled_down(&self, sequence: u64) -> bool {
         self.messages
             .get(&sequence)
-            .is_some_and(|m| m.phase == Phase::Active && m.children == 0)
+            .is_some_and(|m| matches!(m.phase, Phase::Active | Phase::Kept) && m.children == 0)
     }
 
     /// Whose the records in `range` are.
@@ -100,11 +103,19 @@ impl Queue {
             for seq in message.records.iter().filter(|seq| range.contains(seq)) {
                 owners.insert(*seq, Owner::Message(*sequence));
             }
+            if message.phase == Phase::Kept && range.contains(&message.complete) {
+                owners.insert(message.complete, Owner::Complete(*sequence));
+            }
         }
         for (at, peer) in self.peers.iter().enumerate() {
             for (key, held) in &peer.held {
                 if range.contains(&held.record) {
                     owners.insert(held.record, Owner::Held(at, key.clone()));
+                }
+            }
+            for report in peer.hold.reports.values() {
+                if range.contains(&report.record) {
+                    owners.insert(report.record, Owner::Complete(report.sequence));
                 }
             }
             for (sequence, discard) in &peer.discards {
@@ -145,6 +156,33 @@ impl Queue {
                 let record = self.append(&header, std::slice::from_ref(&body));
                 if let Some(held) = self.peers[*peer].held.get_mut(key) {
                     held.record = record;
+                }
+                old.push(seq);
+            }
+            Owner::Complete(sequence) => {
+                let sequence = *sequence;
+                let tell = self.peers.iter().find_map(|peer| {
+                    let mut reports = peer.hold.reports.iter();
+                    let (key, _) = reports.find(|(_, report)| report.record == seq)?;
+                    Some((peer.name.clone(), key.clone()))
+                });
+                let record = self.append(&Header::Hold(Hold::Complete { sequence, tell }), &[]);
+                for report in self
+                    .peers
+                    .iter_mut()
+                    .flat_map(|p| p.hold.reports.values_mut())
+                {
+                    if report.record == seq {
+                        report.record = record;
+                    }
+                }
+                if let Some(message) = self.messages.get_mut(&sequence)
+                    && message.complete == seq
+                {
+                    message.complete = record;
+                }
+                if let Some(count) = self.owed.remove(&seq) {
+                    self.owed.insert(record, count);
                 }
                 old.push(seq);
             }
@@ -192,26 +230,16 @@ impl Queue {
     }
 
     fn rewrite_message(&mut self, sequence: u64, old: &mut Vec<Seq>) {
-        use super::message::RecipientState;
         let Some(message) = self.messages.get(&sequence) else {
             return;
         };
-        let settled = message
-            .recipients
-            .iter()
-            .enumerate()
-            .filter_map(|(at, r)| match r.state {
-                RecipientState::Delivered => Some((at as u32, Settled::Delivered)),
-                RecipientState::Closed => Some((at as u32, Settled::Failed)),
-                RecipientState::Waiting if r.delay_told => Some((at as u32, Settled::Delayed)),
-                RecipientState::Waiting | RecipientState::Failed => None,
-            })
-            .collect();
-        let header = Header::Moved {
+        let held = message.taken_from.as_ref().is_some_and(|from| from.held);
+        let hold = held || message.upstream.is_some() || !message.forks.is_empty();
+        let moved = || Header::Moved {
             sequence,
             arrival: message.arrival,
             envelope: message.envelope.clone(),
-            settled,
+            settled: message.settled(),
             holders: message
                 .holders
                 .iter()
@@ -224,6 +252,11 @@ impl Queue {
                     from.wall,
                 )
             }),
+        };
+        let header = if hold {
+            self.restated(sequence, message)
+        } else {
+            moved()
         };
         let body = message.body.clone();
         let seq = self.append(&header, std::slice::from_ref(&body));

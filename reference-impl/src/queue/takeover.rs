@@ -124,6 +124,7 @@ impl Queue {
                 peer,
                 key: key.clone(),
                 wall,
+                held: false,
             });
             self.messages.insert(sequence, message);
             self.peers[peer].taken.insert(key, sequence);
@@ -175,7 +176,7 @@ impl Queue {
             self.settle(sequence, Vec::new());
             return;
         }
-        if self.config.shadow_redundancy_enabled {
+        if self.config.copies() {
             message.copy = CopyState::Failed;
             self.arm_protect();
             self.copy_again(sequence);

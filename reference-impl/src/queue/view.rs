@@ -21,6 +21,7 @@ impl Queue {
             messages: self
                 .messages
                 .iter()
+                .filter(|(_, message)| message.phase != Phase::Kept)
                 .map(|(s, m)| self.message_row(*s, m))
                 .collect(),
             shadows: self.shadow_rows(),
@@ -90,7 +91,8 @@ impl Queue {
             });
         }
         for (at, peer) in self.peers.iter().enumerate() {
-            if peer.held.is_empty() {
+            let count = peer.held.len() + peer.hold.kept.len();
+            if count == 0 {
                 continue;
             }
             let error = peer.host.map(|host| self.hosts[host].last_error.clone());
@@ -99,7 +101,7 @@ impl Queue {
                 delivery_type: "ShadowRedundancy".to_owned(),
                 next_hop_domain: peer.name.to_string(),
                 status: if peer.reachable { "Ready" } else { "Retry" }.to_owned(),
-                message_count: peer.held.len() as u64,
+                message_count: count as u64,
                 last_error: error.unwrap_or_default(),
                 next_retry: None,
             });
@@ -111,7 +113,7 @@ impl Queue {
         let now = self.now.mono;
         let state = match message.phase {
             Phase::Pending | Phase::TakingOver => MessageState::Pending,
-            Phase::Completing => MessageState::Completing,
+            Phase::Completing | Phase::Kept => MessageState::Completing,
             Phase::Withdrawing => MessageState::Withdrawing,
             Phase::Active if message.in_flight() => MessageState::Delivering,
             Phase::Active if message.legs.iter().any(|l| l.state == LegState::Ready) => {
@@ -182,16 +184,34 @@ impl Queue {
                 });
             }
         }
+        for message in self.messages.values() {
+            for fork in &message.forks {
+                let address = |at: &u32| message.envelope.recipients[*at as usize].to_string();
+                rows.push(ShadowRow {
+                    origin: origin(&self.peers[fork.peer].name, &fork.key),
+                    sender: message.envelope.sender.to_string(),
+                    recipients: fork.recipients.iter().map(address).collect(),
+                    arrival: message.arrival,
+                    message_id: header::text(&message.body, "Message-ID"),
+                    x_mailproof: header::text(&message.body, "X-Mailproof"),
+                });
+            }
+        }
         rows
     }
 
     fn discard_rows(&self) -> Vec<DiscardRow> {
         self.peers
             .iter()
-            .filter(|peer| !peer.discards.is_empty())
+            .filter(|peer| !(peer.discards.is_empty() && peer.hold.reports.is_empty()))
             .map(|peer| DiscardRow {
                 peer: peer.name.to_string(),
-                sequences: peer.discards.keys().copied().collect(),
+                sequences: peer
+                    .discards
+                    .keys()
+                    .copied()
+                    .chain(peer.hold.reports.keys().map(|key| key.sequence))
+                    .collect(),
                 withdrawn: peer
                     .discards
                     .iter()
@@ -211,7 +231,7 @@ impl Queue {
                 database_id: peer.database.map(|id| id.to_string()).unwrap_or_default(),
                 reachable: peer.reachable,
                 since_contact: self.now.mono.saturating_sub(peer.last_contact),
-                held: peer.held.len() as u64,
+                held: (peer.held.len() + peer.hold.kept.len()) as u64,
             })
             .collect()
     }

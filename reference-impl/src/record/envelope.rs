@@ -66,6 +66,19 @@ impl Envelope {
         }
     }
 
+    /// The same for some of its recipients (by index) alone.
+    pub(crate) fn part(&self, recipients: &[u32]) -> Self {
+        let envid = self.dsn.as_ref().map_or("", |dsn| &dsn.envid);
+        let mut part = Self::new(self.flags, &self.sender, envid);
+        for at in recipients {
+            let at = *at as usize;
+            let asked = self.dsn.as_ref().and_then(|dsn| dsn.recipients.get(at));
+            let (notify, orcpt) = asked.map_or((0, ""), |a| (a.notify, &a.orcpt));
+            part.push(&self.recipients[at], notify, orcpt);
+        }
+        part
+    }
+
     /// Adds a recipient and what was asked about it.
     pub(crate) fn push(&mut self, address: &str, notify: u8, orcpt: &str) {
         if self.dsn.is_none() && (notify != 0 || !orcpt.is_empty()) {

@@ -30,7 +30,10 @@ pub(super) struct Offers {
     pub(super) size: Option<Option<u64>>,
     pub(super) dsn: bool,
     pub(super) starttls: bool,
+    /// It holds copies (`XSHADOWREQUEST`).
     pub(super) shadow: bool,
+    /// It tracks what it takes (`XSHADOW`).
+    pub(super) track: bool,
 }
 
 /// Where the session stands.
@@ -78,6 +81,10 @@ pub(crate) struct Client {
     pub(super) asked: Vec<u64>,
     /// Messages taken over that the primary has been told of.
     pub(super) told: std::collections::BTreeSet<u64>,
+    /// The dialogue is about mail that this server took from us (hold model).
+    pub(super) hold: bool,
+    /// The session ends when the dialogue does.
+    parting: bool,
 }
 
 impl Client {
@@ -99,6 +106,8 @@ impl Client {
             ready: false,
             asked: Vec::new(),
             told: std::collections::BTreeSet::new(),
+            hold: false,
+            parting: false,
         };
         client.patience(queue);
         client
@@ -286,7 +295,12 @@ impl Client {
     /// EHLO is through: a peer is to prove itself, anyone else gets work.
     pub(super) fn introduce(&mut self, queue: &mut Queue) {
         let entry = &queue.hosts[self.host];
-        if entry.peer.is_some() && queue.key.is_some() && self.offers.shadow {
+        // Old business is done with a peer that offers neither any more.
+        let business = entry
+            .peer
+            .is_some_and(|peer| queue.peers[peer].keeps_us_asking());
+        let speaks = self.offers.shadow || self.offers.track || business;
+        if entry.peer.is_some() && queue.key.is_some() && speaks {
             let nonce: Nonce = queue.rng.bytes();
             let line = format!(
                 "XPEER {} {} {}\r\n",
@@ -300,8 +314,9 @@ impl Client {
             return;
         }
         if entry.peer.is_some() {
-            let why = "does not offer XSHADOWREQUEST";
-            let hop = !entry.routes.is_empty();
+            let why = "offers neither XSHADOWREQUEST nor XSHADOW";
+            let next = |route: &usize| !queue.routes.is_promotion(*route);
+            let hop = entry.routes.iter().any(next);
             self.no_peer(why, queue);
             if !hop {
                 // Kept, it would be taken for a way to the peer.
@@ -371,6 +386,7 @@ impl Client {
         };
         self.peer = Some(peer);
         self.database = database;
+        queue.peers[peer].takes_copies = self.offers.shadow;
         queue.contact(peer, database, boot, &chain);
         self.up(queue);
     }
@@ -389,14 +405,29 @@ impl Client {
             && queue.peers[peer].of_interest()
         {
             queue.hosts[self.host].poll_due = false;
-            return self.begin_poll(queue);
+            return self.ask(queue);
         }
         self.next(queue);
+    }
+
+    /// Asks for discards: of copies held for this peer, then of what it took.
+    fn ask(&mut self, queue: &mut Queue) {
+        self.hold = self
+            .peer
+            .is_some_and(|peer| !queue.peers[peer].of_interest());
+        if self.hold {
+            self.begin_query(Query::Discards, queue);
+        } else {
+            self.begin_poll(queue);
+        }
     }
 
     /// Takes the next work, or waits for some.
     pub(crate) fn next(&mut self, queue: &mut Queue) {
         self.state = State::Idle;
+        if self.parting {
+            return self.quit(queue);
+        }
         // What stands at a peer's address without being one takes deliveries
         // and nothing else, and never waits for work.
         let stranger = self.peer.is_none() && queue.hosts[self.host].peer.is_some();
@@ -404,7 +435,7 @@ impl Client {
             match queue.next_work(self.host, self.link.conn, stranger) {
                 Some(Work::Deliver { sequence, leg }) => self.deliver(sequence, leg, queue),
                 Some(Work::Copy(attempt)) => self.copy(attempt, queue),
-                Some(Work::Poll) => self.begin_poll(queue),
+                Some(Work::Poll) => self.ask(queue),
                 Some(Work::Withdraw) => self.begin_query(Query::Withdraw, queue),
                 None => {
                     let idle = queue.config.send_connection_idle_time;
@@ -439,11 +470,24 @@ impl Client {
     /// The queue has forgotten this session, which was idle.
     pub(crate) fn dismissed(&mut self, queue: &mut Queue) {
         if self.link.open() && matches!(self.state, State::Idle) {
+            // It may be dead: nothing is asked on it any more.
+            self.parting = true;
             self.quit(queue);
         }
     }
 
+    /// A session with a server that keeps mail of ours ends with the question
+    /// for discards.
     fn quit(&mut self, queue: &mut Queue) {
+        let business = self
+            .peer
+            .is_some_and(|peer| queue.peers[peer].keeps_us_asking());
+        if business && !std::mem::replace(&mut self.parting, true) {
+            let idle = &mut queue.hosts[self.host].idle;
+            idle.retain(|conn| *conn != self.link.conn);
+            self.hold = true;
+            return self.begin_query(Query::Discards, queue);
+        }
         queue.session_leaves(self.host, self.link.conn);
         self.ready = false;
         self.state = State::Quit;
@@ -513,6 +557,7 @@ fn offers(reply: &Reply<'_>) -> Offers {
             "DSN" => offers.dsn = true,
             "STARTTLS" => offers.starttls = true,
             "XSHADOWREQUEST" => offers.shadow = true,
+            "XSHADOW" => offers.track = true,
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use crate::config::Place;
 use crate::event::EventKind;
 use crate::hex;
 use crate::mark::Mark;
-use crate::queue::{Offer, PeerId, Queue, Waiter};
+use crate::queue::{Offer, PeerId, Queue, Tracked, Waiter};
 use crate::record::CopyKey;
 use crate::store::{DatabaseId, Seq};
 
@@ -23,6 +23,7 @@ pub const PRIVATE_VERBS: &[&str] = &[
     "XPEER",
     "XPROVE",
     "XSHADOWREQUEST",
+    "XSHADOW",
     "XQDISCARD",
     "XQCONFIRM",
     "XQSTATUS",
@@ -35,6 +36,8 @@ pub const HANDSHAKE_VERBS: &[&str] = &["XPEER", "XPROVE"];
 
 /// Most sequences in one line of a question or withdrawal.
 const MAX_SEQUENCES: usize = 100;
+/// The word that asks about mail that the client sent here (hold model).
+pub(super) const HOLD: &str = "HOLD";
 
 impl Server {
     pub(super) fn private(&mut self, verb: &str, rest: &str, queue: &mut Queue) {
@@ -63,9 +66,10 @@ impl Server {
         }
         match verb.as_str() {
             "XSHADOWREQUEST" => self.xshadowrequest(&words, peer, database, queue),
-            "XQDISCARD" => self.xqdiscard(&words, peer, queue),
-            "XQCONFIRM" => self.xqconfirm(&words, peer, queue),
-            "XQSTATUS" => self.xqstatus(&words, peer, queue),
+            "XSHADOW" => self.xshadow(&words, peer, database, queue),
+            "XQDISCARD" => self.xqdiscard(&words, peer, database, queue),
+            "XQCONFIRM" => self.xqconfirm(&words, peer, database, queue),
+            "XQSTATUS" => self.xqstatus(&words, peer, database, queue),
             "XINVENTORY" => self.xinventory(&words, peer, queue),
             _ => self.xshadowabort(&words, peer, database, queue),
         }
@@ -163,8 +167,8 @@ impl Server {
         queue: &mut Queue,
     ) {
         self.unwanted = true;
-        if !queue.config.shadow_redundancy_enabled {
-            return self.error("502 5.5.1 Shadow redundancy is disabled\r\n");
+        if !queue.config.copies() {
+            return self.error("502 5.5.1 No copies are held here\r\n");
         }
         if queue.redirected.is_some() {
             return self.error("451 4.3.2 This server is being taken out of service\r\n");
@@ -199,12 +203,38 @@ impl Server {
         self.link.write("250 2.7.0 Send the copy\r\n");
     }
 
-    /// `XQDISCARD`
-    fn xqdiscard(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
-        if !words.is_empty() {
-            return self.syntax();
+    /// `XSHADOW <id>`
+    fn xshadow(&mut self, words: &[&str], peer: PeerId, database: DatabaseId, queue: &mut Queue) {
+        self.track = None;
+        if !queue.config.holds() || !queue.peers[peer].tracks {
+            // The message that follows is taken all the same, untracked.
+            return self.link.write("502 5.5.1 Nothing is tracked here\r\n");
         }
-        let (sequences, more) = queue.report(peer);
+        let id = match words {
+            [id] => number(id),
+            _ => None,
+        };
+        let Some(sequence) = id else {
+            return self.syntax();
+        };
+        let key = CopyKey { database, sequence };
+        self.track = Some(Tracked { peer, key });
+        self.link.write("250 2.7.0 Will report\r\n");
+    }
+
+    /// `XQDISCARD`, `XQDISCARD HOLD`
+    fn xqdiscard(&mut self, words: &[&str], peer: PeerId, database: DatabaseId, queue: &mut Queue) {
+        let hold = match words {
+            [] => false,
+            [word] if word.eq_ignore_ascii_case(HOLD) => true,
+            _ => return self.syntax(),
+        };
+        let (sequences, more) = if hold {
+            queue.report_done(peer, database)
+        } else {
+            queue.report(peer)
+        };
+        self.reported_hold = hold;
         let mut reply = String::new();
         for line in sequences.chunks(24) {
             reply.push_str("250-2.0.0");
@@ -226,7 +256,7 @@ impl Server {
     }
 
     /// `XQCONFIRM <token>`
-    fn xqconfirm(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+    fn xqconfirm(&mut self, words: &[&str], peer: PeerId, database: DatabaseId, queue: &mut Queue) {
         let &[token] = words else {
             return self.syntax();
         };
@@ -234,7 +264,11 @@ impl Server {
             return self.error("501 5.5.4 Not the token of the last report\r\n");
         }
         let sequences = std::mem::take(&mut self.reported);
-        queue.confirmed(peer, &sequences);
+        if self.reported_hold {
+            queue.report_confirmed(peer, database, &sequences);
+        } else {
+            queue.confirmed(peer, &sequences);
+        }
         // The holder asks no more once it has this answer, so that we forgot
         // must be durable.
         self.block();
@@ -245,13 +279,22 @@ impl Server {
         );
     }
 
-    /// `XQSTATUS <sequence>…`
-    fn xqstatus(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+    /// `XQSTATUS <sequence>…`, `XQSTATUS HOLD <id>…`
+    fn xqstatus(&mut self, words: &[&str], peer: PeerId, database: DatabaseId, queue: &mut Queue) {
+        let (hold, words) = match words {
+            [first, rest @ ..] if first.eq_ignore_ascii_case(HOLD) => (true, rest),
+            all => (false, all),
+        };
         let Some(sequences) = numbers(words) else {
             return self.syntax();
         };
         let mut reply = "250 2.0.0 unknown".to_owned();
-        for sequence in queue.unknown_to_us(peer, &sequences) {
+        let unknown = if hold {
+            queue.not_tracked(peer, database, &sequences)
+        } else {
+            queue.unknown_to_us(peer, &sequences)
+        };
+        for sequence in unknown {
             let _ = write!(reply, " {sequence:x}");
         }
         reply.push_str("\r\n");

@@ -44,17 +44,27 @@ impl Client {
             return;
         };
         match query {
+            Query::Discards if self.hold => self.link.write("XQDISCARD HOLD\r\n"),
             Query::Discards => {
                 queue.peers[peer].asking += 1;
                 self.link.write("XQDISCARD\r\n");
             }
             Query::Status => {
-                let asked = queue.questions(peer);
+                let asked = if self.hold {
+                    queue.questions_kept(peer)
+                } else {
+                    queue.questions(peer)
+                };
                 if asked.is_empty() {
                     return self.finished(queue);
                 }
                 self.asked.clone_from(&asked);
-                self.write_sequences("XQSTATUS", &asked);
+                let verb = if self.hold {
+                    "XQSTATUS HOLD"
+                } else {
+                    "XQSTATUS"
+                };
+                self.write_sequences(verb, &asked);
             }
             Query::Withdraw => {
                 let asked: Vec<u64> = queue.peers[peer]
@@ -96,13 +106,22 @@ impl Client {
 
     /// The dialogue is over: the primary is heard of, the next poll is set.
     fn finished(&mut self, queue: &mut Queue) {
-        if let Some(peer) = self.peer {
+        if let Some(peer) = self.peer
+            && self.hold
+        {
+            queue.heard(peer);
+            queue.heartbeat_answered(peer);
+        } else if let Some(peer) = self.peer {
             queue.heard(peer);
             queue.peers[peer].curious_until = 0;
             queue.peers[peer].reported_at = queue.now.mono;
             queue.arm_peer(peer);
             if !queue.peers[peer].pushed.is_empty() {
                 return self.begin_query(Query::Withdraw, queue);
+            }
+            if queue.peers[peer].keeps_us_asking() {
+                self.hold = true;
+                return self.begin_query(Query::Discards, queue);
             }
         }
         self.next(queue);
@@ -122,12 +141,15 @@ impl Client {
                 let Some(report) = parse_report(reply) else {
                     return self.lost("a malformed report", Close::Abort, queue);
                 };
+                self.answered(queue);
                 if report.sequences.is_empty() {
-                    queue.peers[peer].asking -= 1;
                     return self.begin_query(Query::Status, queue);
                 }
-                queue.peers[peer].asking -= 1;
-                let record = queue.discard(peer, self.database, &report.sequences);
+                let record = if self.hold {
+                    queue.release_kept(peer, self.database, &report.sequences)
+                } else {
+                    queue.discard(peer, self.database, &report.sequences)
+                };
                 self.set_query(
                     Query::Removing {
                         token: report.token,
@@ -152,7 +174,11 @@ impl Client {
                 let Some(unknown) = unknown else {
                     return self.lost("a malformed status", Close::Abort, queue);
                 };
-                let record = queue.orphaned(peer, self.database, &unknown);
+                let record = if self.hold {
+                    queue.kept_unknown(peer, self.database, &unknown)
+                } else {
+                    queue.orphaned(peer, self.database, &unknown)
+                };
                 self.set_query(Query::Orphans, queue);
                 self.link.deadline = u64::MAX;
                 queue.wait(record, Waiter::Resume(self.link.conn));
@@ -166,6 +192,15 @@ impl Client {
             Query::Removing { .. } | Query::Orphans | Query::Inventory { .. } | Query::Sorting => {
                 self.lost("a reply that nothing was asked for", Close::Abort, queue);
             }
+        }
+    }
+
+    /// A question for discards is not open any more.
+    fn answered(&self, queue: &mut Queue) {
+        if let Some(peer) = self.peer
+            && !self.hold
+        {
+            queue.peers[peer].asking -= 1;
         }
     }
 
@@ -188,7 +223,7 @@ impl Client {
         let Some(peer) = self.peer else { return };
         match query {
             Query::Discards => {
-                queue.peers[peer].asking -= 1;
+                self.answered(queue);
                 queue.mark(Mark::DiscardReportLost);
             }
             Query::Removing { .. } | Query::Confirm { .. } => {

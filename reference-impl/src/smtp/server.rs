@@ -18,7 +18,7 @@ use super::login;
 use super::parameters::{BadParam, mail_params, rcpt_params};
 use crate::io::ConnId;
 use crate::mark::Mark;
-use crate::queue::{Offer, PeerId, Queue, header, push_name};
+use crate::queue::{Offer, PeerId, Queue, Tracked, header, push_name};
 use crate::record::{EIGHT_BIT, Envelope, UTF8};
 
 /// Longest command line with its CRLF.
@@ -76,6 +76,8 @@ pub(super) struct Transaction {
     pub(super) chunks: Option<Content>,
     /// A chunk was refused: only RSET helps (RFC 3030 section 2).
     pub(super) failed: bool,
+    /// The client keeps a shadow of it.
+    track: Option<Tracked>,
 }
 
 /// An unfinished authentication.
@@ -123,8 +125,13 @@ pub(crate) struct Server {
     /// A request for a copy was refused: the transaction that was pipelined
     /// behind it must not pass for an ordinary one.
     pub(super) unwanted: bool,
+    /// The client keeps a shadow of the message that the next MAIL begins.
+    pub(super) track: Option<Tracked>,
     /// The notifications last reported, and the token that confirms them.
     pub(super) reported: Vec<u64>,
+    /// They are about mail that the peer sent us (hold model), not about
+    /// copies that it holds for us.
+    pub(super) reported_hold: bool,
     pub(super) token: u32,
     /// The messages that the last reply to an inventory asked about.
     pub(super) unsure: Vec<u64>,
@@ -160,7 +167,9 @@ impl Server {
             challenge: None,
             offer: None,
             unwanted: false,
+            track: None,
             reported: Vec::new(),
+            reported_hold: false,
             token: 0,
             unsure: Vec::new(),
             leaving: false,
@@ -451,6 +460,7 @@ impl Server {
         }
         self.offer = None;
         self.unwanted = false;
+        self.track = None;
     }
 
     fn hello(&mut self, name: &str, extended: bool, queue: &mut Queue) {
@@ -486,7 +496,10 @@ impl Server {
         if auth {
             self.link.write("250-AUTH PLAIN\r\n");
         }
-        if config.shadow_redundancy_enabled && queue.key.is_some() {
+        if config.holds() && queue.key.is_some() {
+            self.link
+                .write("250-ENHANCEDSTATUSCODES\r\n250 XSHADOW\r\n");
+        } else if config.copies() && queue.key.is_some() {
             self.link
                 .write("250-ENHANCEDSTATUSCODES\r\n250 XSHADOWREQUEST\r\n");
         } else {
@@ -495,6 +508,7 @@ impl Server {
     }
 
     fn mail(&mut self, rest: &str, queue: &mut Queue) {
+        let track = self.track.take();
         if std::mem::take(&mut self.unwanted) {
             return self.link.write("503 5.5.1 The copy was refused\r\n");
         }
@@ -550,6 +564,7 @@ impl Server {
             offer: self.offer.take(),
             chunks: None,
             failed: false,
+            track,
         });
         self.link.write("250 2.1.0 Sender ok\r\n");
     }
@@ -734,7 +749,13 @@ impl Server {
         }
         match transaction.offer {
             Some(offer) => queue.hold(self.link.conn, offer, envelope, content.body),
-            None => queue.submit(self.link.conn, content.sequence, envelope, content.body),
+            None => queue.submit(
+                self.link.conn,
+                content.sequence,
+                envelope,
+                content.body,
+                transaction.track,
+            ),
         }
     }
 

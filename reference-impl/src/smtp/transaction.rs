@@ -8,13 +8,14 @@ use super::link::Close;
 use super::parameters::notify_text;
 use super::reply::Reply;
 use crate::mark::Mark;
-use crate::queue::{Attempt, Message, Outcome, Queue, header};
-use crate::record::{EIGHT_BIT, Envelope, RET_FULL, RET_HDRS, UTF8};
+use crate::queue::{Attempt, Message, Outcome, Queue, Tracked, header};
+use crate::record::{CopyKey, EIGHT_BIT, Envelope, RET_FULL, RET_HDRS, UTF8};
 
 /// What a reply is to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Request,
+    Track,
     Mail,
     Rcpt(usize),
     Data,
@@ -44,6 +45,10 @@ pub(super) struct Transaction {
     replied: bool,
     /// The content is out; its reply is due.
     pub(super) sent: bool,
+    /// Our shadow id, where the server is asked to track.
+    shadow: Option<u64>,
+    /// It does.
+    tracked: bool,
 }
 
 impl Client {
@@ -67,8 +72,19 @@ impl Client {
             mail_ok: false,
             replied: false,
             sent: false,
+            shadow: None,
+            tracked: false,
         };
         let impossible = self.impossible(message, &transaction.recipients);
+        // Only who offers it and has proved itself is asked to track.
+        let tracks = self.peer.is_some_and(|peer| queue.peers[peer].tracks);
+        if tracks && self.offers.track && queue.config.holds() {
+            transaction.shadow = Some(queue.sequence());
+        } else if queue.is_promotion(sequence, leg) {
+            let why = "451 4.4.0 The server there does not track";
+            transaction.error = Some((why.into(), false));
+            return self.report(transaction, why, false, queue);
+        }
         if let Some(why) = impossible {
             transaction.error = Some((why.into(), true));
             return self.report(transaction, why, false, queue);
@@ -109,8 +125,8 @@ impl Client {
     }
 
     pub(super) fn copy(&mut self, attempt: Attempt, queue: &mut Queue) {
-        if self.peer.is_none() {
-            return queue.copy_failed(attempt, "the server there is no peer", false);
+        if self.peer.is_none() || !self.offers.shadow {
+            return queue.copy_failed(attempt, "the server there holds no copies", false);
         }
         let Some(message) = queue.messages.get(&attempt.sequence) else {
             return;
@@ -125,6 +141,8 @@ impl Client {
             mail_ok: false,
             replied: false,
             sent: false,
+            shadow: None,
+            tracked: false,
         };
         self.begin(transaction, queue);
     }
@@ -156,6 +174,10 @@ impl Client {
         match step {
             Step::Request => {
                 let line = format!("XSHADOWREQUEST {sequence:x} {}\r\n", message.arrival);
+                out.extend_from_slice(line.as_bytes());
+            }
+            Step::Track => {
+                let line = format!("XSHADOW {:x}\r\n", transaction.shadow.unwrap_or(0));
                 out.extend_from_slice(line.as_bytes());
             }
             Step::Mail => {
@@ -209,6 +231,8 @@ impl Client {
         let error = || (Box::from(reply.summary()), reply.permanent());
         match step {
             Step::Request if !reply.positive() => transaction.error = Some(error()),
+            // Mail passes without tracking too; then nothing is kept.
+            Step::Track => transaction.tracked = reply.positive(),
             Step::Mail if reply.positive() => transaction.mail_ok = true,
             Step::Mail => {
                 transaction.error.get_or_insert_with(error);
@@ -363,7 +387,15 @@ impl Client {
                         (at, outcome.unwrap_or_else(rest))
                     })
                     .collect();
-                queue.attempted(sequence, leg, &self.name, replied, outcomes);
+                let id = transaction.shadow.filter(|_| transaction.tracked);
+                let tracked = id.zip(self.peer).map(|(sequence, peer)| Tracked {
+                    peer,
+                    key: CopyKey {
+                        database: self.database,
+                        sequence,
+                    },
+                });
+                queue.attempted(sequence, leg, &self.name, replied, outcomes, tracked);
             }
         }
     }
@@ -384,6 +416,10 @@ impl Transaction {
         let at = match self.job {
             Job::Copy(_) if at == 0 => return Some(Step::Request),
             Job::Copy(_) => at - 1,
+            Job::Deliver { .. } if self.shadow.is_some() => match at.checked_sub(1) {
+                None => return Some(Step::Track),
+                Some(at) => at,
+            },
             Job::Deliver { .. } => at,
         };
         let count = self.recipients.len();

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod cluster;
+pub(crate) mod hold;
 pub(crate) mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -11,7 +11,7 @@ use mailproof_wire::{body_digest, identify};
 use super::files::Files;
 use super::layout::Record;
 use super::log::{self, End};
-use super::record::{CopyName, Entry, Sequence};
+use super::record::{CopyName, Entry, Fork, Sequence};
 
 /// What the store of a stopped node holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +68,10 @@ struct Held {
     settled: BTreeSet<u32>,
     /// For a DSN: what it stands for.
     about: Option<About>,
+    /// What is kept for next hops that took it.
+    forks: Vec<Fork>,
+    /// Nothing is owed for it any more, and it is there for its forks.
+    complete: bool,
 }
 
 /// The message that a DSN is about, and for which of its recipients it
@@ -170,7 +174,58 @@ impl Fold<'_> {
                 held.settled.extend(settled);
                 self.messages.insert(sequence, held);
             }
+            Entry::Kept { sequence, fork } => {
+                if let Some(held) = self.messages.get_mut(&sequence) {
+                    held.settled.extend(&fork.recipients);
+                    held.forks.push(fork);
+                }
+            }
+            Entry::Complete { sequence } => {
+                if let Some(held) = self.messages.get_mut(&sequence) {
+                    held.complete = true;
+                    if held.forks.is_empty() {
+                        self.messages.remove(&sequence);
+                    }
+                }
+            }
+            Entry::Released { copies } => {
+                for copy in &copies {
+                    self.release(copy);
+                }
+                self.forget_complete();
+            }
+            Entry::Restated {
+                sequence,
+                recipients,
+                settled,
+                forks,
+                complete,
+                origin,
+            } => {
+                if let Some(origin) = origin {
+                    self.release(&origin);
+                    self.forget_complete();
+                }
+                let mut held = self.held(recipients, body);
+                held.settled.extend(settled);
+                held.forks = forks;
+                held.complete = complete;
+                self.messages.insert(sequence, held);
+            }
         }
+    }
+
+    /// What was kept for a next hop under this name is kept no more.
+    fn release(&mut self, name: &CopyName) {
+        for held in self.messages.values_mut() {
+            held.forks.retain(|fork| fork.name != *name);
+        }
+    }
+
+    /// Drops what is complete and kept for nobody.
+    fn forget_complete(&mut self) {
+        self.messages
+            .retain(|_, held| !held.complete || !held.forks.is_empty());
     }
 
     fn held(&self, recipients: Vec<String>, body: &[u8]) -> Held {
@@ -185,6 +240,8 @@ impl Fold<'_> {
             recipients,
             settled: BTreeSet::new(),
             about,
+            forks: Vec::new(),
+            complete: false,
         }
     }
 
@@ -202,7 +259,10 @@ impl Fold<'_> {
     fn holdings(self) -> Holdings {
         let mut rows = Vec::new();
         for held in self.messages.values() {
-            held.rows(RowState::Queued, &mut rows);
+            if !held.complete {
+                held.rows(RowState::Queued, &mut rows);
+            }
+            held.fork_rows(&mut rows);
         }
         for held in self.shadows.values() {
             held.rows(RowState::Shadow, &mut rows);
@@ -224,6 +284,22 @@ impl Fold<'_> {
 }
 
 impl Held {
+    /// What is kept of it for next hops that took it.
+    fn fork_rows(&self, rows: &mut Vec<Row>) {
+        for fork in &self.forks {
+            let all = self.recipients.iter().zip(0_u32..);
+            let settled = all
+                .filter(|(_, at)| !fork.recipients.contains(at))
+                .map(|(_, at)| at);
+            let part = Self {
+                settled: settled.collect(),
+                forks: Vec::new(),
+                ..self.clone()
+            };
+            part.rows(RowState::Shadow, rows);
+        }
+    }
+
     fn rows(&self, state: RowState, rows: &mut Vec<Row>) {
         let owed = self
             .recipients

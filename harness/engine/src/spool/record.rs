@@ -63,6 +63,32 @@ pub(super) enum Entry {
         recipients: Vec<String>,
         settled: Vec<u32>,
     },
+    /// A next hop took recipients of a message, by index, and reports when it
+    /// is done: what is left here of them is a shadow.
+    Kept { sequence: Sequence, fork: Fork },
+    /// No recipient of a message is owed anything; what is kept for next hops
+    /// stays.
+    Complete { sequence: Sequence },
+    /// Next hops reported these as done.
+    Released { copies: Vec<CopyName> },
+    /// A message with all that is known of it, written again, or what was
+    /// kept for the next hop `origin`, which is the node's own again.
+    Restated {
+        sequence: Sequence,
+        recipients: Vec<String>,
+        settled: Vec<u32>,
+        forks: Vec<Fork>,
+        complete: bool,
+        origin: Option<CopyName>,
+    },
+}
+
+/// What is kept for a next hop: the next hop, its database and our id for it;
+/// and the recipients, by index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fork {
+    pub(super) name: CopyName,
+    pub(super) recipients: Vec<u32>,
 }
 
 impl Entry {
@@ -125,19 +151,9 @@ impl Entry {
                     recipients: r.envelope()?,
                 }
             }
-            9 => {
-                let primary = r.text()?;
-                let database = r.array()?;
-                let sequences = r.list(Fields::u64)?;
-                let copies = sequences.into_iter().map(|sequence| CopyName {
-                    primary: primary.clone(),
-                    database,
-                    sequence,
-                });
-                Self::Removed {
-                    copies: copies.collect(),
-                }
-            }
+            9 => Self::Removed {
+                copies: r.copy_names()?,
+            },
             10 => {
                 let copy = r.copy_name()?;
                 let sequence = r.u64()?;
@@ -195,6 +211,50 @@ impl Entry {
                 let pairs = sequences.into_iter().map(|s| (name(from, s), name(to, s)));
                 Self::Rebound {
                     copies: pairs.collect(),
+                }
+            }
+            // Who is to be told when a message is done.
+            20 => {
+                r.u64()?;
+                r.copy_name()?;
+                Self::Other
+            }
+            21 => Self::Kept {
+                sequence: r.u64()?,
+                fork: r.fork()?,
+            },
+            22 => {
+                let sequence = r.u64()?;
+                r.option(Fields::copy_name)?;
+                Self::Complete { sequence }
+            }
+            23 => Self::Released {
+                copies: r.copy_names()?,
+            },
+            24 => {
+                let sequence = r.u64()?;
+                r.u64()?;
+                let recipients = r.envelope()?;
+                let settled = r.settled()?;
+                r.option(Fields::copy_name)?;
+                let forks = r.list(Fields::fork)?;
+                let complete = match r.u8()? {
+                    0 => false,
+                    1 => true,
+                    _ => return Err("0 or 1 was expected for complete"),
+                };
+                let origin = r.option(|r| {
+                    let name = r.copy_name()?;
+                    r.u64()?;
+                    Ok(name)
+                })?;
+                Self::Restated {
+                    sequence,
+                    recipients,
+                    settled,
+                    forks,
+                    complete,
+                    origin,
                 }
             }
             _ => return Err("a known kind was expected"),
@@ -312,6 +372,26 @@ impl<'a> Fields<'a> {
         Ok(recipients)
     }
 
+    /// Several copies of one server and database.
+    fn copy_names(&mut self) -> Result<Vec<CopyName>, &'static str> {
+        let primary = self.text()?;
+        let database = self.array()?;
+        let sequences = self.list(Self::u64)?;
+        let names = sequences.into_iter().map(|sequence| CopyName {
+            primary: primary.clone(),
+            database,
+            sequence,
+        });
+        Ok(names.collect())
+    }
+
+    fn fork(&mut self) -> Result<Fork, &'static str> {
+        Ok(Fork {
+            name: self.copy_name()?,
+            recipients: self.list(Self::u32)?,
+        })
+    }
+
     fn copy_name(&mut self) -> Result<CopyName, &'static str> {
         Ok(CopyName {
             primary: self.text()?,
@@ -387,6 +467,34 @@ mod tests {
             assert_eq!(Entry::read(2, &report(kind)), Ok(due));
         }
         assert!(Entry::read(2, &report(4)).is_err());
+    }
+
+    /// A KEPT record, built by hand from the table in `STORE.md`.
+    #[test]
+    fn what_is_kept_for_a_next_hop_reads_as_documented() {
+        let mut header = vec![1];
+        header.extend_from_slice(&5_u64.to_le_bytes());
+        header.extend_from_slice(&[2, 0, b'n', b'2']);
+        header.extend_from_slice(&[7; 16]);
+        header.extend_from_slice(&9_u64.to_le_bytes());
+        for number in [2_u32, 0, 3] {
+            header.extend_from_slice(&number.to_le_bytes());
+        }
+        let due = Entry::Kept {
+            sequence: 5,
+            fork: Fork {
+                name: CopyName {
+                    primary: "n2".to_owned(),
+                    database: [7; 16],
+                    sequence: 9,
+                },
+                recipients: vec![0, 3],
+            },
+        };
+        assert_eq!(Entry::read(21, &header), Ok(due));
+        for cut in 0..header.len() {
+            assert!(Entry::read(21, &header[..cut]).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod tests;
 use crate::plan::Plan;
 use crate::planning::{self, Refusal};
 use crate::rng::Rng;
-use crate::scenario::{Delivered, Expect, Faults, Level, Scenario};
+use crate::scenario::{Expect, Faults, Level, Scenario};
 use crate::target::TargetFile;
 
 /// The scenario that `seed` draws; a scenario without a `[chaos]` table as it
@@ -68,7 +68,7 @@ pub fn draw(scenario: &Scenario, target: &TargetFile, seed: u64) -> Result<Scena
         time,
         steps: Vec::new(),
         expect: Expect {
-            delivered: Delivered::ExactlyOnce,
+            delivered: chaos.delivered,
             level: Level::Wire,
             faults: Faults::Any,
             ..Expect::default()

@@ -54,6 +54,13 @@ pub(super) struct Place<'a> {
     /// Also at moments that only a simulation knows: operations of disks, and
     /// its own events.
     pub(super) inside: bool,
+    /// Nodes with odd numbers relay to those with even ones, which deliver.
+    pub(super) hubs: bool,
+}
+
+/// Whether a node relays to others, where some do.
+fn is_hub(node: Party) -> bool {
+    matches!(node, Party::Node(n) if n % 2 == 1)
 }
 
 impl Place<'_> {
@@ -101,7 +108,8 @@ impl Place<'_> {
     pub(super) fn link(&self, rng: &mut Rng, peers: bool) -> Option<Link> {
         let nodes = self.nodes();
         let mut sides = vec![(Side::Client, 3), (Side::End, 3)];
-        if peers && nodes.len() > 1 && !self.sure {
+        let relayed = self.hubs && self.served().iter().any(|node| is_hub(*node));
+        if peers && nodes.len() > 1 && (!self.sure || relayed) {
             sides.push((Side::Peers, 4));
         }
         let end = match self.scenario.cluster.stores {
@@ -109,7 +117,23 @@ impl Place<'_> {
             n => Party::Store(rng.between(1, u64::from(n)) as u16),
         };
         let node = self.busy(rng)?;
-        Some(match weighted(rng, &sides)? {
+        let side = weighted(rng, &sides)?;
+        if self.hubs && side != Side::Client {
+            let (hubs, edges): (Vec<Party>, Vec<Party>) =
+                nodes.iter().copied().partition(|node| is_hub(*node));
+            // Hubs take the first edge that answers.
+            let edge = if self.sure || rng.below(4) > 0 {
+                edges.first().copied()
+            } else {
+                pick(rng, &edges)
+            };
+            return Some(match (side, edge) {
+                (Side::Peers, Some(edge)) => Link::new(pick(rng, &hubs)?, edge),
+                (_, Some(edge)) => Link::new(edge, end),
+                (_, None) => Link::new(node, end),
+            });
+        }
+        Some(match side {
             Side::Client => match self.scenario.workload.to {
                 Spread::Only(only) if self.gone.contains(&only) => return None,
                 Spread::Only(only) => Link::new(Party::Client, only),
@@ -170,6 +194,7 @@ impl Place<'_> {
             (Party::Client, Spread::Only(_)) => workload.messages,
             (Party::Client, Spread::RoundRobin) => workload.messages / nodes,
             (_, _) if phase.starts_with("verb") => 6,
+            (_, _) if self.hubs => workload.messages / nodes,
             (_, _) if link.to.is_node() && !matches!(link.to, Party::Store(_)) => {
                 workload.messages / nodes / peers.max(1)
             }

@@ -47,6 +47,7 @@ pub(super) fn faults(
         within: chaos.within,
         verbs: &chaos.verbs,
         inside: chaos.inside,
+        hubs: chaos.hubs,
         plan: base,
         gone: Vec::new(),
         touched: Vec::new(),
@@ -137,6 +138,7 @@ struct Line<'a> {
     within: Within,
     verbs: &'a [String],
     inside: bool,
+    hubs: bool,
     plan: Plan,
     /// Nodes that are gone for good.
     gone: Vec<Party>,
@@ -159,6 +161,7 @@ impl Line<'_> {
                 share,
                 sure,
                 inside: self.inside,
+                hubs: self.hubs,
             },
             share,
             takeover: self.plan.time("takeover").max(1),

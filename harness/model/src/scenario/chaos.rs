@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Count, Size};
+use super::{Count, Delivered, Size};
 
 /// Ranges from which a seed draws cluster, times, workload, steps and
 /// expectations. A scenario with this table has none of these itself.
@@ -49,6 +49,20 @@ pub struct Chaos {
     /// How far the faults may go.
     #[serde(default)]
     pub within: Within,
+    /// Whether nodes with odd numbers relay to those with even ones, and only
+    /// these deliver, as in `reference-hold`: where mail passes decides where
+    /// a fault meets any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hubs: bool,
+    /// What every seed expects of deliveries.
+    #[serde(default, skip_serializing_if = "exactly_once")]
+    pub delivered: Delivered,
+}
+
+/// Serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn exactly_once(delivered: &Delivered) -> bool {
+    *delivered == Delivered::ExactlyOnce
 }
 
 impl Default for Chaos {
@@ -64,6 +78,8 @@ impl Default for Chaos {
             kinds: None,
             verbs: Vec::new(),
             inside: false,
+            hubs: false,
+            delivered: Delivered::default(),
             within: Within::Claim,
         }
     }
