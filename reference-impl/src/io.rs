@@ -165,6 +165,15 @@ pub enum Input<'a> {
         /// A reset or an error, as opposed to an orderly end.
         reset: bool,
     },
+    /// The other side will send nothing more and may still read, as a client
+    /// does that closes its half behind its last command. The connection
+    /// stays until the node says [`Output::Shutdown`] or [`Output::Abort`],
+    /// which it does as soon as it owes no answer. A caller that cannot tell
+    /// may say [`Input::Closed`] instead.
+    HalfClosed {
+        /// Which.
+        conn: ConnId,
+    },
     /// TLS is up on a connection for which [`Output::Secure`] asked: bytes are
     /// those inside it from here on. If it cannot be had, the connection is
     /// [`Input::Closed`] instead.

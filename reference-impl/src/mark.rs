@@ -159,6 +159,8 @@ marks! {
     // Clients.
     ClientGoneBeforeAnswer "client-gone-before-answer"
         "A client went away while it waited for the answer to its message."
+    ClientHalfClosed "client-half-closed"
+        "A client closed its half of the connection while it waited for an answer."
     ClientGoneInData "client-gone-in-data"
         "A client went away in the middle of a message."
     TimeoutInData "timeout-in-data"

@@ -179,6 +179,13 @@ impl Node {
                 Session::Server(server) => server.closed(queue),
                 Session::Client(client) => client.closed(reset, queue),
             }),
+            Input::HalfClosed { conn } => self.session(conn, |session, queue| match session {
+                Session::Server(server) => server.half_closed(queue),
+                Session::Client(client) => {
+                    client.closed(false, queue);
+                    client.link.finish();
+                }
+            }),
             Input::Secured { conn } => self.session(conn, |session, queue| match session {
                 Session::Server(server) => server.secured(queue),
                 Session::Client(client) => client.secured(queue),

@@ -598,3 +598,30 @@ fn x22_smtputf8() {
     assert!(mail.contains(" SMTPUTF8"), "{mail}");
     assert!(world.sinks[0].taken[0].content.contains("with UTF8SMTP id"));
 }
+
+#[test]
+fn r050_a_client_that_closes_its_half_still_gets_its_answer() {
+    for (behind, codes) in [("", &[250][..]), ("QUIT\r\n", &[250, 221][..])] {
+        let mut world = World::cluster(1);
+        let client = world.greeted(0);
+        world.ask(client, &format!("{GROUP}DATA\r\n"));
+        let before = world.clients[client].codes().len();
+        world.send(client, &format!("{}{behind}", world::content("m1")));
+        // The content is there, its record is not durable yet.
+        world.run(Duration::from_micros(210));
+        assert_eq!(world.clients[client].codes().len(), before);
+        world.half_close(client);
+        world.run(Duration::from_secs(1));
+        assert_eq!(&world.clients[client].codes()[before..], codes, "{behind}");
+        assert!(world.clients[client].closed);
+        world.until("delivery", SHORT, |w| w.taken("m1", "a@x") == 1);
+    }
+    // Without anything to answer the session ends.
+    let mut world = World::cluster(1);
+    let client = world.greeted(0);
+    world.ask(client, &format!("{GROUP}DATA\r\nA: b\r\n"));
+    world.half_close(client);
+    world.run(Duration::from_secs(1));
+    assert!(world.clients[client].closed);
+    assert_eq!(world.view(0).body_bytes, 0);
+}

@@ -326,14 +326,16 @@ fn opened(this: &mut Host, host: &Shared, conn: ConnId, progress: &tls::Progress
         let data = &progress.plain;
         this.handle(host, Input::Bytes { conn, data });
     }
-    let over = progress.failed || progress.closed;
-    if over && let Some(connection) = this.conns.remove(&conn) {
-        let reset = progress.failed;
+    if progress.failed
+        && let Some(connection) = this.conns.remove(&conn)
+    {
         // An alert says why, if there is anything to be said.
         connection.finish();
-        this.handle(host, Input::Closed { conn, reset });
+        this.handle(host, Input::Closed { conn, reset: true });
+    } else if progress.closed && this.conns.contains_key(&conn) {
+        this.handle(host, Input::HalfClosed { conn });
     }
-    over
+    progress.failed || progress.closed
 }
 
 async fn reader(
@@ -362,9 +364,14 @@ async fn reader(
             }
             let reset = result.is_err();
             let data = space.filled();
-            if reset || data.is_empty() {
+            if reset {
                 this.conns.remove(&conn);
                 this.handle(&host, Input::Closed { conn, reset });
+                return std::task::Poll::Ready(true);
+            }
+            if data.is_empty() {
+                // The node may still owe an answer; it closes in its time.
+                this.handle(&host, Input::HalfClosed { conn });
                 return std::task::Poll::Ready(true);
             }
             let progress = this.conns.get_mut(&conn).and_then(|c| c.open(data));

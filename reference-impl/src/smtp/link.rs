@@ -76,6 +76,13 @@ impl Link {
         self.close = Some(Close::Abort);
     }
 
+    /// Has the caller close a connection that counts as gone already.
+    pub(crate) fn finish(&mut self) {
+        if self.close == Some(Close::Gone) {
+            self.close = Some(Close::Shutdown);
+        }
+    }
+
     pub(crate) fn open(&self) -> bool {
         self.close.is_none()
     }

@@ -101,6 +101,8 @@ pub(crate) struct Server {
     pub(crate) source: IpAddr,
     /// Bytes of the buffer that are booked in the budget.
     ahead: usize,
+    /// The client sends nothing more; it waits for an answer.
+    half_closed: bool,
     /// Commands since the last message.
     idle_commands: u32,
     pub(super) mode: Mode,
@@ -151,6 +153,7 @@ impl Server {
                 IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
             },
             ahead: 0,
+            half_closed: false,
             idle_commands: 0,
             mode: Mode::Waiting,
             started: queue.now.mono,
@@ -258,6 +261,10 @@ impl Server {
             return self.leave(queue);
         }
         self.resume(queue);
+        if self.half_closed && self.link.open() && !matches!(self.mode, Mode::Blocked) {
+            self.gone(queue);
+            self.link.end(Close::Shutdown);
+        }
     }
 
     /// The node drains: between transactions the session ends now, else when
@@ -286,6 +293,18 @@ impl Server {
         }
         self.gone(queue);
         self.link.end(Close::Gone);
+    }
+
+    /// The client sends nothing more: it still gets the answer that it waits
+    /// for, and those to what it sent behind.
+    pub(crate) fn half_closed(&mut self, queue: &mut Queue) {
+        if matches!(self.mode, Mode::Blocked) && self.link.open() {
+            queue.mark(Mark::ClientHalfClosed);
+            self.half_closed = true;
+        } else {
+            self.closed(queue);
+            self.link.finish();
+        }
     }
 
     /// The time limit passed.

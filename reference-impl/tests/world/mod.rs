@@ -559,6 +559,15 @@ impl World {
         }
     }
 
+    /// A client sends nothing more, and goes on reading.
+    pub(crate) fn half_close(&mut self, client: usize) {
+        let end = self.clients[client].conn.take();
+        if let Some((Party::Node(n), conn)) = end.and_then(|end| self.wires.get(&end).copied()) {
+            let conn = ConnId(conn);
+            self.feed(n, Input::HalfClosed { conn });
+        }
+    }
+
     /// A client goes away.
     pub(crate) fn hang_up(&mut self, client: usize) {
         if let Some(end) = self.clients[client].conn.take() {

@@ -237,9 +237,10 @@ impl<W: Sink> SimWorld<W> {
                 // No step of a scenario redirects queues.
                 Input::Redirect { .. } => return,
                 // This world does none of it (see `node_outputs`).
-                Input::Secured { .. } | Input::PasswordChecked { .. } | Input::Resolved { .. } => {
-                    return;
-                }
+                Input::HalfClosed { .. }
+                | Input::Secured { .. }
+                | Input::PasswordChecked { .. }
+                | Input::Resolved { .. } => return,
             });
             return;
         }
