@@ -1228,7 +1228,12 @@ class Judge:
         if c.sent_at < outage.start:
             return True
         opened = self.ledger.opened.get((c.source + "->mb", c.event.f.get("conn")))
-        return outage.died and opened is not None and opened.at < outage.start
+        if not outage.died or opened is None:
+            return False
+        return opened.at < outage.start or any(
+            life["start"].at > outage.start and life["start"].id < opened.id
+            for life in self.ledger.lives.get(c.source, [])
+        )
 
     def licences(self, mail, rcpt, deliveries):
         """Licences of the extra copies, None for one without."""

@@ -66,7 +66,7 @@ fn cre_03_what_the_sender_supports_does_not_matter() {
         "HELO c\r\nMAIL FROM:<s@c>\r\n",
         "EHLO c\r\nMAIL FROM:<s@c>\r\n",
         "EHLO c\r\nMAIL FROM:<s@c> SIZE=200 BODY=8BITMIME SMTPUTF8\r\n",
-        "EHLO c\r\nXSHADOWREQUEST 1 1\r\nMAIL FROM:<>\r\n",
+        "EHLO c\r\nNOOP\r\nMAIL FROM:<>\r\n",
     ];
     for opening in openings {
         for pipelined in [false, true] {

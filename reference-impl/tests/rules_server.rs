@@ -550,7 +550,7 @@ fn x15_size() {
         [552]
     );
     // No room now is no refusal for good.
-    world.sinks[0].listening = false;
+    world.sinks[0].rule("MAIL", "451 4.3.2 later\r\n");
     let other = world.greeted(0);
     world.codes(other, &format!("{GROUP}DATA\r\n"));
     assert_eq!(
@@ -558,7 +558,7 @@ fn x15_size() {
         [250]
     );
     assert_eq!(world.codes(other, "MAIL FROM:<s@x> SIZE=60000\r\n"), [452]);
-    world.sinks[0].listening = true;
+    world.sinks[0].rules.clear();
     world.until("room", HOUR, |w| w.view(0).messages.is_empty());
     let other = world.greeted(0);
     assert_eq!(world.codes(other, "MAIL FROM:<s@x> SIZE=60000\r\n"), [250]);

@@ -135,7 +135,11 @@ fn a_next_hop_that_offers_tls_gets_it() {
     world.sinks[0].offers.push("STARTTLS");
     assert_eq!(world.deliver(0, "m1", &["a@x"]), 250);
     world.until("delivery", SHORT, |w| w.taken("m1", "a@x") == 1);
-    let verbs: Vec<&str> = world.sinks[0].lines.iter().map(|l| &l[..4]).collect();
+    let verbs: Vec<&str> = world.sinks[0]
+        .lines
+        .iter()
+        .map(|l| l.get(..4).unwrap_or(l))
+        .collect();
     assert_eq!(verbs[..4], ["EHLO", "STAR", "EHLO", "MAIL"]);
 }
 

@@ -303,7 +303,12 @@ fn a_disk_that_fails_for_a_time_is_well_again_before_its_node_comes_back() {
                 )
             });
             let again = place(&events, |w| matches!(w, What::Start { life: 2, .. }));
-            assert!(removed.is_some() && removed < again, "{act} {seed}");
+            match how {
+                // Room was set aside for what must be written: it refuses
+                // mail, and lives.
+                Harm::Enospc => assert!(removed.is_some() && again.is_none(), "{act} {seed}"),
+                _ => assert!(removed.is_some() && removed < again, "{act} {seed}"),
+            }
         }
     }
 }
@@ -338,11 +343,14 @@ fn damage_at_rest_is_read_and_costs_nothing_that_had_a_copy() {
                 "[workload]\nmessages = 60\n[[step]]\ncorrupt = {{ node = 'n1', at = '40% accepted', act = '{act}', after = '100 ms' }}"
             );
             let (trial, events) = run(&text, seed);
-            assert!(
-                trial.judgement.findings.is_empty(),
-                "{act} {seed}: {:?}",
-                trial.judgement.findings
-            );
+            // A copy too many is not: the record of a delivery may be gone.
+            let failing: Vec<_> = trial
+                .judgement
+                .findings
+                .iter()
+                .filter(|f| f.fails)
+                .collect();
+            assert!(failing.is_empty(), "{act} {seed}: {failing:?}");
             let exit = place(&events, |w| matches!(w, What::Exit { life: 1, .. }));
             let damaged = place(
                 &events,

@@ -371,6 +371,11 @@ impl<W: Sink> SimWorld<W> {
                 let (node, id, life) = (*node, *id, *life);
                 let host = &mut self.nodes[node];
                 if host.life == life {
+                    if !reset {
+                        // It may still owe an answer, and closes in its time.
+                        self.node_input(node, Input::HalfClosed { conn: id });
+                        return;
+                    }
                     let input = Input::Closed { conn: id, reset };
                     if host.state == State::Paused {
                         // It will see that when it goes on; until then its

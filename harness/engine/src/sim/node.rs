@@ -231,16 +231,16 @@ impl<W: Sink> SimWorld<W> {
                 Input::Dialled { conn, result } => Waiting::Dialled(conn, result),
                 Input::Bytes { conn, data } => Waiting::Bytes(conn, Bytes::copy_from_slice(data)),
                 Input::Closed { conn, reset } => Waiting::Closed(conn, reset),
+                Input::HalfClosed { conn } => Waiting::Closed(conn, false),
                 Input::Drain => Waiting::Drain,
                 // Both are looked at anew when it goes on.
                 Input::Committed { .. } | Input::Wake => return,
                 // No step of a scenario redirects queues.
                 Input::Redirect { .. } => return,
                 // This world does none of it (see `node_outputs`).
-                Input::HalfClosed { .. }
-                | Input::Secured { .. }
-                | Input::PasswordChecked { .. }
-                | Input::Resolved { .. } => return,
+                Input::Secured { .. } | Input::PasswordChecked { .. } | Input::Resolved { .. } => {
+                    return;
+                }
             });
             return;
         }
@@ -545,6 +545,9 @@ impl<W: Sink> SimWorld<W> {
                 }
                 Waiting::Bytes(conn, data) => {
                     self.node_input(node, Input::Bytes { conn, data: &data });
+                }
+                Waiting::Closed(id, false) => {
+                    self.node_input(node, Input::HalfClosed { conn: id });
                 }
                 Waiting::Closed(id, reset) => {
                     let conn = self.nodes[node].conn(id);

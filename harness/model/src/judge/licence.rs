@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use super::delivery::{Bounds, Delivery};
 use super::index::Index;
 use crate::event::{At, Attempt, Rcpt};
-use crate::ledger::{Ended, Hop, Ledger, Mail, Outage};
+use crate::ledger::{Ended, Hop, Ledger, Mail, Mark, Outage};
 use crate::party::{Link, Party};
 use crate::plan::Plan;
 use crate::verdict::Licence;
@@ -251,11 +251,25 @@ impl Scene<'_> {
         let sent = |o: &Outage| {
             copy.dot.at < o.start || (o.died && opened.is_some_and(|open| open.at < o.start))
         };
+        // What it has it may send before anybody has seen it answer.
+        let lives = self
+            .ledger
+            .lives
+            .get(&copy.from)
+            .map_or(&[][..], Vec::as_slice);
+        let again = |o: &Outage| {
+            let after = |open: Mark| {
+                lives
+                    .iter()
+                    .any(|l| l.started.at > o.start && l.started.id < open.id)
+            };
+            o.died && opened.is_some_and(after)
+        };
         let back = earlier.iter().any(|p| {
             p.from != copy.from
                 && self.reached(copy.from, p.from, p.dot.at, |o| {
                     let over = o.end.is_some_and(|end| end <= copy.mark.at);
-                    !o.emptied && (!o.node || over || sent(o))
+                    !o.emptied && (!o.node || over || sent(o) || again(o))
                 })
         });
         // Each attempt that it was given is a message of its own.
