@@ -44,6 +44,22 @@ pub enum EventKind {
     /// Shadow messages were promoted and resubmitted.
     #[serde(rename = "RESUBMIT")]
     Resubmit,
+    /// A replay from the Safety Net was put off: its node, its memory or a
+    /// part of its time is missing.
+    #[serde(rename = "RESUBMITDEFER")]
+    ResubmitDefer,
+    /// A replay from the Safety Net failed for good.
+    #[serde(rename = "RESUBMITFAIL")]
+    ResubmitFail,
+    /// A mailbox database was mounted.
+    #[serde(rename = "MOUNT")]
+    Mount,
+    /// A mailbox database was dismounted.
+    #[serde(rename = "DISMOUNT")]
+    Dismount,
+    /// Something in the configuration or a command deserves a second look.
+    #[serde(rename = "WARNING")]
+    Warning,
     /// A message was withdrawn: its client was answered `4yz`.
     #[serde(rename = "WITHDRAW")]
     Withdraw,

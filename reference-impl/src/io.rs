@@ -8,9 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use crate::admin::Command;
 use crate::event::NodeEvent;
 use crate::mark::Mark;
-use crate::store::{Batch, BatchId};
+use crate::store::{Batch, BatchId, Extent};
 
 /// The time of one input, on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -203,6 +204,22 @@ pub enum Input<'a> {
         /// The first error met.
         result: std::io::Result<()>,
     },
+    /// What [`Output::Read`] asked for.
+    Read {
+        /// Its number.
+        read: u64,
+        /// The bytes, or what the disk said.
+        result: std::io::Result<Bytes>,
+    },
+    /// The administrator gives a command. The answer comes as
+    /// [`Output::Admin`], once what it promises is durable; a node that is
+    /// not up yet, or that cannot go on, gives none.
+    Admin {
+        /// Chosen by the caller; never used twice while an answer is due.
+        ticket: u64,
+        /// What is to be done.
+        command: Command,
+    },
     /// The time asked for with [`Output::WakeAt`] has come. A wake that comes
     /// early or twice does no harm.
     Wake,
@@ -283,6 +300,21 @@ pub enum Output {
     Commit {
         /// The operations.
         batch: Batch,
+    },
+    /// Read these bytes of a file and answer with [`Input::Read`]. Only what
+    /// is durable is read, and it is not removed before the answer.
+    Read {
+        /// Chosen by the node.
+        read: u64,
+        /// What to read.
+        extent: Extent,
+    },
+    /// The answer to an [`Input::Admin`].
+    Admin {
+        /// The ticket of the command.
+        ticket: u64,
+        /// One JSON object; it has the member `error` when nothing was done.
+        answer: String,
     },
     /// Send [`Input::Wake`] at this monotonic time; replaces the time given
     /// before.

@@ -4,6 +4,7 @@
 //! with [`Output`]s. The `driver` feature adds the tokio driver that runs it on
 //! sockets and a disk; a simulator runs the same code on virtual ones.
 
+pub mod admin;
 pub mod config;
 pub mod contents;
 mod date;

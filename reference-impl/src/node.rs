@@ -195,6 +195,8 @@ impl Node {
             }
             Input::Resolved { query, answer } => self.queue.answered(query, answer),
             Input::Committed { batch, result } => self.queue.committed(batch, result),
+            Input::Read { read, result } => self.queue.content_read(read, result),
+            Input::Admin { ticket, command } => self.queue.command(ticket, command),
             Input::Wake => self.wake(),
             Input::Drain => self.drain(),
             Input::Redirect { to } => {

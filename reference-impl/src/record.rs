@@ -35,6 +35,11 @@ pub(crate) mod kind {
     pub(crate) const MOVED: u8 = 12;
     pub(crate) const SALVAGED: u8 = 30;
     pub(crate) const REBOUND: u8 = 31;
+    pub(crate) const DATABASE: u8 = 25;
+    pub(crate) const KEPT: u8 = 26;
+    pub(crate) const RESUBMITTED: u8 = 27;
+    pub(crate) const REQUEST: u8 = 28;
+    pub(crate) const SAFETY_NET: u8 = 29;
 
     /// The name of a kind in `STORE.md`.
     pub(crate) fn name(kind: u8) -> Option<&'static str> {
@@ -51,6 +56,11 @@ pub(crate) mod kind {
             TAKEN_OVER => "TAKEN-OVER",
             MAILBOX => "MAILBOX",
             MOVED => "MOVED",
+            DATABASE => "DATABASE",
+            KEPT => "RETAINED",
+            RESUBMITTED => "RESUBMITTED",
+            REQUEST => "REQUEST",
+            SAFETY_NET => "SAFETY-NET",
             SALVAGED => "SALVAGED",
             REBOUND => "REBOUND",
             _ => return None,
@@ -91,6 +101,46 @@ pub(crate) struct Tell {
     pub(crate) peer: Box<str>,
     /// It acknowledged the copy, and so will ask. Else it may only have one.
     pub(crate) acknowledged: bool,
+}
+
+/// What a Safety Net keeps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kept {
+    /// A message of ours, by its sequence.
+    Own(u64),
+    /// A copy held for a primary.
+    Copy(Box<str>, CopyKey),
+    /// A delivery that a mailbox database has lost, by the number of its
+    /// MAILBOX record.
+    Lost(u64),
+}
+
+/// A peer that is asked to replay, and whether it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) peer: Box<str>,
+    pub(crate) done: bool,
+}
+
+/// A resubmit request as it is kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Resubmit {
+    pub(crate) id: u64,
+    pub(crate) database: Box<str>,
+    /// Delivery times, Unix milliseconds, both included.
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Copies held for this primary are replayed; empty: our own messages.
+    pub(crate) shadow_of: Box<str>,
+    /// The peer that asked; empty: this node.
+    pub(crate) asker: Box<str>,
+    pub(crate) created: u64,
+    pub(crate) enabled: bool,
+    /// Our own part is done.
+    pub(crate) replayed: bool,
+    /// It is forgotten.
+    pub(crate) removed: bool,
+    pub(crate) asked: Vec<Asked>,
 }
 
 /// The header of one record.
@@ -195,6 +245,39 @@ pub(crate) enum Header {
     },
     /// Of the hold model.
     Hold(hold::Hold),
+    /// The state of a mailbox database; the last one counts.
+    Database {
+        name: Box<str>,
+        mounted: bool,
+        /// The peer where it is mounted instead; empty: not known.
+        at: Box<str>,
+        /// What was delivered into it after this time (Unix milliseconds),
+        /// by records before this one, is lost.
+        as_of: Option<u64>,
+    },
+    /// Something is kept in the Safety Net once it is over.
+    Kept {
+        what: Kept,
+        /// Unix milliseconds of its delivery, or of its acknowledgement.
+        wall: u64,
+        /// Recipients (by index) that may be replayed.
+        recipients: Vec<u32>,
+    },
+    /// A message of ours that replays what the Safety Net keeps; its content
+    /// stays where it is.
+    Resubmitted {
+        sequence: u64,
+        what: Kept,
+        wall: u64,
+        /// The request.
+        request: u64,
+        /// Recipients (by index).
+        recipients: Vec<u32>,
+    },
+    /// A resubmit request; the last one with its number counts.
+    Request(Resubmit),
+    /// Since when this Safety Net is without a hole, Unix milliseconds.
+    SafetyNet { since: u64 },
 }
 
 /// Why a header cannot be read: what was expected.
@@ -218,6 +301,11 @@ impl Header {
             Self::Salvaged { .. } => kind::SALVAGED,
             Self::Rebound { .. } => kind::REBOUND,
             Self::Hold(hold) => hold.kind(),
+            Self::Database { .. } => kind::DATABASE,
+            Self::Kept { .. } => kind::KEPT,
+            Self::Resubmitted { .. } => kind::RESUBMITTED,
+            Self::Request(_) => kind::REQUEST,
+            Self::SafetyNet { .. } => kind::SAFETY_NET,
         }
     }
 
@@ -368,6 +456,62 @@ impl Header {
                 w.database(*to);
                 w.list(sequences, |w, s| w.u64(*s));
             }
+            Self::Database {
+                name,
+                mounted,
+                at,
+                as_of,
+            } => {
+                w.text(name);
+                w.u8(u8::from(*mounted));
+                w.text(at);
+                match as_of {
+                    None => w.u8(0),
+                    Some(wall) => {
+                        w.u8(1);
+                        w.u64(*wall);
+                    }
+                }
+            }
+            Self::Kept {
+                what,
+                wall,
+                recipients,
+            } => {
+                w.kept(what);
+                w.u64(*wall);
+                w.list(recipients, |w, i| w.u32(*i));
+            }
+            Self::Resubmitted {
+                sequence,
+                what,
+                wall,
+                request,
+                recipients,
+            } => {
+                w.u64(*sequence);
+                w.kept(what);
+                w.u64(*wall);
+                w.u64(*request);
+                w.list(recipients, |w, i| w.u32(*i));
+            }
+            Self::Request(request) => {
+                w.u64(request.id);
+                w.text(&request.database);
+                w.u64(request.start);
+                w.u64(request.end);
+                w.text(&request.shadow_of);
+                w.text(&request.asker);
+                w.u64(request.created);
+                for flag in [request.enabled, request.replayed, request.removed] {
+                    w.u8(u8::from(flag));
+                }
+                w.list(&request.asked, |w, asked| {
+                    w.text(&asked.peer);
+                    w.u8(u8::from(asked.done));
+                });
+            }
+            Self::SafetyNet { since } => w.u64(*since),
         }
     }
 
@@ -462,6 +606,46 @@ impl Header {
                 to: r.database()?,
                 sequences: r.list(Reader::u64)?,
             },
+            kind::DATABASE => Self::Database {
+                name: r.text()?,
+                mounted: r.u8()? != 0,
+                at: r.text()?,
+                as_of: match r.u8()? {
+                    0 => None,
+                    _ => Some(r.u64()?),
+                },
+            },
+            kind::KEPT => Self::Kept {
+                what: r.kept()?,
+                wall: r.u64()?,
+                recipients: r.list(Reader::u32)?,
+            },
+            kind::RESUBMITTED => Self::Resubmitted {
+                sequence: r.u64()?,
+                what: r.kept()?,
+                wall: r.u64()?,
+                request: r.u64()?,
+                recipients: r.list(Reader::u32)?,
+            },
+            kind::REQUEST => Self::Request(Resubmit {
+                id: r.u64()?,
+                database: r.text()?,
+                start: r.u64()?,
+                end: r.u64()?,
+                shadow_of: r.text()?,
+                asker: r.text()?,
+                created: r.u64()?,
+                enabled: r.u8()? != 0,
+                replayed: r.u8()? != 0,
+                removed: r.u8()? != 0,
+                asked: r.list(|r| {
+                    Ok(Asked {
+                        peer: r.text()?,
+                        done: r.u8()? != 0,
+                    })
+                })?,
+            }),
+            kind::SAFETY_NET => Self::SafetyNet { since: r.u64()? },
             other => Self::Hold(hold::Hold::decode(other, &mut r)?),
         };
         if r.0.is_empty() {
@@ -574,7 +758,7 @@ mod tests {
                 envelope,
                 settled: vec![(0, Settled::Delivered)],
                 holders: vec!["n2".into()],
-                origin: Some(("n1".into(), key, 3)),
+                origin: Some(("n1".into(), key.clone(), 3)),
             },
             Header::Salvaged {
                 predecessor: DatabaseId(7),
@@ -590,6 +774,46 @@ mod tests {
                 to: DatabaseId(8),
                 sequences: vec![1, 2],
             },
+            Header::Database {
+                name: "db1".into(),
+                mounted: true,
+                at: "m2".into(),
+                as_of: Some(4),
+            },
+            Header::Kept {
+                what: Kept::Own(3),
+                wall: 4,
+                recipients: vec![1],
+            },
+            Header::Resubmitted {
+                sequence: 9,
+                what: Kept::Copy("n1".into(), key),
+                wall: 4,
+                request: 2,
+                recipients: vec![0, 1],
+            },
+            Header::Kept {
+                what: Kept::Lost(7),
+                wall: 4,
+                recipients: vec![],
+            },
+            Header::Request(Resubmit {
+                id: 1,
+                database: "db1".into(),
+                start: 2,
+                end: 3,
+                shadow_of: "n1".into(),
+                asker: "m1".into(),
+                created: 4,
+                enabled: true,
+                replayed: false,
+                removed: false,
+                asked: vec![Asked {
+                    peer: "n2".into(),
+                    done: true,
+                }],
+            }),
+            Header::SafetyNet { since: 5 },
         ]
     }
 

@@ -25,6 +25,12 @@ pub struct QueuesView {
     pub discards: Vec<DiscardRow>,
     /// What the node knows about each peer.
     pub peers: Vec<PeerRow>,
+    /// The mailbox databases of this node.
+    pub databases: Vec<DatabaseRow>,
+    /// What the Safety Net keeps.
+    pub safety_net: SafetyNetView,
+    /// Resubmit requests, by number.
+    pub requests: Vec<RequestRow>,
     /// Counters since the start.
     pub counters: Counters,
     /// Bytes of message content held in memory, against the budget.
@@ -37,13 +43,67 @@ pub struct QueuesView {
     pub redirected_to: String,
 }
 
+/// One mailbox database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DatabaseRow {
+    /// Its name.
+    pub name: String,
+    /// Whether it is mounted here.
+    pub mounted: bool,
+    /// The peer where it is mounted instead; empty when none was named.
+    pub at: String,
+    /// Messages delivered into it.
+    pub deliveries: u64,
+}
+
+/// What the Safety Net keeps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SafetyNetView {
+    /// Messages of this node that are done.
+    pub primary: u64,
+    /// Copies whose primary is done with them.
+    pub shadow: u64,
+    /// Deliveries that their database has lost.
+    pub lost: u64,
+    /// Since when nothing is missing, Unix milliseconds.
+    pub since: u64,
+}
+
+/// One resubmit request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RequestRow {
+    /// Its number; later ones have larger numbers.
+    pub id: u64,
+    /// The database.
+    pub database: String,
+    /// First delivery time, Unix milliseconds.
+    pub start: u64,
+    /// Last delivery time.
+    pub end: u64,
+    /// The primary whose copies are replayed; empty: this node's own messages.
+    pub shadow_of: String,
+    /// The peer that asked; empty: this node.
+    pub asker: String,
+    /// `running`, `paused`, `disabled` or `done`.
+    pub state: String,
+    /// Messages replayed by this node since its start.
+    pub replays: u64,
+    /// Messages that could not be.
+    pub failures: u64,
+    /// Peers that have not finished their part.
+    pub waiting_for: Vec<String>,
+}
+
 /// One queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct QueueRow {
-    /// `node\domain` or `node\Shadow\n`.
+    /// `node\domain`, `node\database` or `node\Shadow\n`.
     pub identity: String,
-    /// `SmtpRelay` or `ShadowRedundancy`.
+    /// `SmtpRelay`, `SmtpDeliveryToMailbox` or `ShadowRedundancy`.
     pub delivery_type: String,
     /// Domain pattern of the route, or the name of the primary.
     pub next_hop_domain: String,
@@ -220,6 +280,14 @@ counters! {
     shadows_held,
     /// Copies dropped on notification.
     shadows_discarded,
+    /// Deliveries that a database mounted as of an earlier time has lost.
+    mailbox_lost,
+    /// Messages replayed from the Safety Net.
+    resubmitted,
+    /// Times that a peer could not be asked for a replay.
+    resubmits_deferred,
+    /// Recipients or messages whose replay failed for good.
+    resubmits_failed,
     /// Copies promoted.
     shadows_taken_over,
     /// Hold model: parts of messages kept for a next hop that took them.

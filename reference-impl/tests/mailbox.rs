@@ -190,3 +190,135 @@ fn a_mailbox_behind_a_cluster_sees_one_copy_of_every_acknowledged_message() {
     }
     assert!(acknowledged > 50, "{acknowledged}");
 }
+
+// --- databases -----------------------------------------------------------------
+
+/// A user whose mailbox is in `db1` or `db2`.
+fn user(database: u8) -> String {
+    (0..)
+        .map(|n| format!("u{n}@local.example"))
+        .find(|address| blake3::hash(address.as_bytes()).as_bytes()[0] % 2 == database - 1)
+        .unwrap()
+}
+
+fn ids(world: &World, n: usize) -> Vec<String> {
+    let letters = world::mailboxes::letters(&world.nodes[n].disk);
+    letters.iter().map(|l| l.id().to_owned()).collect()
+}
+
+#[test]
+fn mail_for_a_dismounted_database_waits_in_a_queue_of_its_name() {
+    let (one, two) = (user(1), user(2));
+    let mut world = World::new(vec![mailbox(0)]);
+    world.command(0, "dismount db1");
+    assert_eq!(world.deliver(0, "m1", &[&one, &two]), 250);
+    world.until("the other half", SHORT, |w| ids(w, 0) == ["m1"]);
+    let view = world.view(0);
+    let queue = view.queues.iter().find(|q| q.next_hop_domain == "db1");
+    let queue = queue.unwrap();
+    assert_eq!(queue.identity, "mb\\db1");
+    assert_eq!(queue.status, "Retry");
+    assert_eq!(queue.message_count, 1);
+    assert!(queue.last_error.contains("db1"), "{}", queue.last_error);
+    let wait = Duration::from_nanos(queue.next_retry.unwrap());
+    assert!(wait <= Duration::from_secs(300), "{wait:?}");
+    // Only once it is mounted again, and then at once.
+    world.run(Duration::from_secs(3600));
+    assert_eq!(ids(&world, 0), ["m1"]);
+    world.command(0, "mount db1");
+    world.until("delivery", SHORT, |w| ids(w, 0) == ["m1", "m1"]);
+    world.until("an empty queue", SHORT, |w| w.view(0).messages.is_empty());
+}
+
+#[test]
+fn a_dismounted_database_stays_dismounted_over_a_restart() {
+    let one = user(1);
+    let mut world = World::new(vec![mailbox(0)]);
+    world.command(0, "dismount db1");
+    assert_eq!(world.deliver(0, "m1", &[&one]), 250);
+    world.kill(0, Crash::DropAll);
+    world.start(0);
+    world.run(Duration::from_secs(600));
+    assert!(ids(&world, 0).is_empty());
+    world.command(0, "mount db1");
+    world.until("delivery", SHORT, |w| ids(w, 0) == ["m1"]);
+}
+
+#[test]
+fn databases_are_mounted_as_configured_at_the_first_start() {
+    let (one, two) = (user(1), user(2));
+    let mut config = mailbox(0);
+    config.mounted_databases = Some(vec!["db2".to_owned()]);
+    let mut world = World::new(vec![config]);
+    assert_eq!(world.deliver(0, "m1", &[&one]), 250);
+    assert_eq!(world.deliver(0, "m2", &[&two]), 250);
+    world.run(Duration::from_secs(600));
+    assert_eq!(ids(&world, 0), ["m2"]);
+    let view = world.view(0);
+    let mounted: Vec<bool> = view.databases.iter().map(|d| d.mounted).collect();
+    assert_eq!(mounted, [false, true]);
+}
+
+#[test]
+fn adm_08_mail_that_waits_for_a_database_for_too_long_is_returned() {
+    let one = user(1);
+    let mut world = World::new(vec![mailbox(0)]);
+    world.command(0, "dismount db1");
+    assert_eq!(world.deliver(0, "m1", &[&one]), 250);
+    world.run(Duration::from_secs(2 * 86_400 + 600));
+    assert!(world.view(0).messages.is_empty());
+    let failed = |t: &&world::sink::Taken| t.content.contains("Action: failed");
+    let taken = &world.sinks[0].taken;
+    assert_eq!(taken.iter().filter(failed).count(), 1);
+    let dsn = taken.iter().find(failed).unwrap();
+    assert!(dsn.content.contains("not mounted"), "{}", dsn.content);
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    let mut world = World::new(vec![mailbox(0)]);
+    for line in [
+        "mount db9",
+        "mount db1",
+        "dismount db9",
+        "dismount db1 to=n9",
+        "mount db1 as-of=99999999999999",
+    ] {
+        let answer = world.command(0, line);
+        assert!(answer.contains("error"), "{line}: {answer}");
+    }
+}
+
+/// A database moves to another node: what waits for it there follows.
+#[test]
+fn a_database_is_mounted_on_another_node() {
+    let one = user(1);
+    let configs = (0..2).map(|n| {
+        let mut config = config(n, 2);
+        config.role = Role::Mailbox;
+        config.local_domains = vec!["local.example".to_owned()];
+        config.databases = vec!["db1".to_owned(), "db2".to_owned()];
+        config.peers[0].role = Role::Mailbox;
+        if n == 1 {
+            config.mounted_databases = Some(vec![]);
+        }
+        config.check().unwrap();
+        config
+    });
+    let mut world = World::new(configs.collect());
+    assert_eq!(world.deliver(0, "m1", &[&one]), 250);
+    world.command(0, "dismount db1");
+    assert_eq!(world.deliver(0, "m2", &[&one]), 250);
+    world.run(Duration::from_secs(60));
+    world.command(1, "mount db1 as-of=1");
+    world.command(0, "dismount db1 to=n2");
+    assert_eq!(world.deliver(0, "m3", &[&one]), 250);
+    world.until("the mail", Duration::from_secs(600), |w| {
+        let mut ids = ids(w, 1);
+        ids.sort();
+        ids == ["m1", "m2", "m3"]
+    });
+    world.until("empty queues", Duration::from_secs(600), |w| {
+        w.view(0).messages.is_empty() && w.view(1).messages.is_empty()
+    });
+}

@@ -63,12 +63,9 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
                 };
                 routes.push(context! { domain => domain, next_hop => link(other) });
                 next_hops.push(link(other));
-            } else if other != node {
-                peers.push(context! {
-                    name => other.to_string(),
-                    address => link(other),
-                    site => site(other),
-                });
+            }
+            if other != node && (matches!(other, Party::Node(_)) || plan.safety_net()) {
+                peers.push(peer(other, link(other), site(other)));
             }
         }
         if next_hops.is_empty() {
@@ -76,6 +73,10 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
             routes.push(context! { domain => "*", next_hop => mailbox.clone() });
             next_hops.push(mailbox);
         }
+    }
+    if !transport && plan.safety_net() {
+        let nodes = plan.nodes().filter(|other| matches!(other, Party::Node(_)));
+        peers.extend(nodes.map(|other| peer(other, link(other), site(other))));
     }
     let listen = addresses.listen(node);
     let times: BTreeMap<&str, u64> = plan
@@ -96,6 +97,7 @@ pub fn values(plan: &Plan, node: Party, addresses: &dyn Addresses, places: &Plac
         site => site(node),
         sites => cluster.sites,
         peers => peers,
+        safety_net => plan.safety_net(),
         next_hops => next_hops,
         routes => routes,
         network => addresses.network(),
@@ -117,6 +119,15 @@ fn domains(plan: &Plan, node: Party) -> Vec<String> {
     }
     domains.extend(DOMAINS.map(str::to_owned));
     domains
+}
+
+/// What a template may name of another node of the cluster.
+fn peer(other: Party, address: String, site: String) -> Value {
+    let role = match other {
+        Party::Store(_) => "mailbox",
+        _ => "transport",
+    };
+    context! { name => other.to_string(), address => address, role => role, site => site }
 }
 
 /// The seed of a node: its own, and the same in every life.

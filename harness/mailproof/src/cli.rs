@@ -391,6 +391,10 @@ pub(crate) struct QueueArgs {
     /// Path of the node's admin socket: `admin` in its configuration
     #[arg(value_name = "ADDR")]
     pub(crate) addr: String,
+    /// A command for the node, as `dismount db1` or `requests`, instead of the
+    /// question for its queues
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
     /// Also every message and every shadow message
     #[arg(long)]
     pub(crate) messages: bool,

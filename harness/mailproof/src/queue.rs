@@ -1,12 +1,12 @@
 //! `mailproof queue`: the queues of a running reference node, as a table or as
-//! JSON; also its last events and its metrics. It also has the node send its
-//! queues to a peer.
+//! JSON; also its last events and its metrics, and commands to it. It also has
+//! the node send its queues to a peer.
 
 mod table;
 
 use std::path::Path;
 
-use mailproof_node::driver::{Question, query, redirect};
+use mailproof_node::driver::{Question, query, redirect, tell};
 use mailproof_node::view::QueuesView;
 
 use crate::cli::{Format, QueueArgs};
@@ -21,9 +21,11 @@ pub(crate) fn queue(context: &Context, args: &QueueArgs) -> Exit {
         (_, _, true) => Question::DatabaseId,
         _ => Question::Queues,
     };
+    let commanded = !args.command.is_empty();
     let socket = Path::new(&args.addr);
     let said = match &args.redirect_to {
         Some(to) => redirect(socket, to),
+        None if commanded => tell(socket, &args.command.join(" ")),
         None => query(socket, question),
     };
     let text = match said {
@@ -45,7 +47,10 @@ pub(crate) fn queue(context: &Context, args: &QueueArgs) -> Exit {
             );
         }
     };
-    let human = args.format == Format::Human;
+    if commanded && text.starts_with("{\"error\"") {
+        return context.refuse(Exit::Usage, text.trim_end());
+    }
+    let human = args.format == Format::Human && !commanded;
     let text = match question {
         Question::Queues if human => match serde_json::from_str::<QueuesView>(&text) {
             Ok(view) => table::table(&view, args.messages),

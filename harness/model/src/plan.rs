@@ -150,8 +150,20 @@ impl Plan {
             for s in 1..=cluster.stores {
                 links.push(Link::new(n, Party::Store(s)));
             }
+            if self.safety_net() {
+                for s in 1..=cluster.stores {
+                    links.push(Link::new(Party::Store(s), n));
+                }
+            }
         }
         links
+    }
+
+    /// Whether mailbox nodes ask transport nodes to send mail again that a
+    /// mailbox database has lost: the scenario needs `safety-net`.
+    #[must_use]
+    pub fn safety_net(&self) -> bool {
+        self.scenario.needs.iter().any(|need| need == "safety-net")
     }
 
     /// Nanoseconds of the named time; 0 when the plan does not have it.

@@ -12,7 +12,8 @@
 //! | `dir`, `store` | the node's own directory; the store directory inside it |
 //! | `listen`, `address`, `port` | where to listen (`127.0.0.2:2525`), its two parts; `address` is also the one to dial from |
 //! | `site`, `sites` | where the node stands, `s1`…; how many sites there are |
-//! | `peers` | the other transport nodes, each with `name`, `address` (of the link to it) and `site`; empty for a node that owns mailboxes |
+//! | `peers` | the other transport nodes, each with `name`, `address` (of the link to it), `role` and `site`; empty for a node that owns mailboxes, unless `safety_net` |
+//! | `safety_net` | whether the scenario needs `safety-net`: then nodes of both roles are peers of each other |
 //! | `next_hops` | addresses of the links to where mail ends; empty for a node that owns mailboxes |
 //! | `routes` | the same by domain, each with `domain` (`*`: every other) and `next_hop`; several only where several nodes own mailboxes |
 //! | `network` | the network of every party, `127.0.0.0/8` |

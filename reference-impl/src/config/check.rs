@@ -1,6 +1,8 @@
 //! What keys must hold together, and names. Ranges are in the table of
 //! parameters.
 
+use std::time::Duration;
+
 use super::{Config, ConfigError, Role};
 
 impl Config {
@@ -46,7 +48,28 @@ impl Config {
             return Err(ConfigError::bare("databases", "expected 1 to 255 names"));
         }
         for (at, name) in self.databases.iter().enumerate() {
-            host_name(&format!("databases[{at}]"), name)?;
+            let key = format!("databases[{at}]");
+            host_name(&key, name)?;
+            if self.databases[..at].contains(name) {
+                return Err(ConfigError::bare(&key, "expected a name of its own"));
+            }
+        }
+        for (at, domain) in self.mailbox_domains.iter().enumerate() {
+            host_name(&format!("mailbox-domains[{at}]"), domain)?;
+        }
+        if local && !self.mailbox_domains.is_empty() {
+            return Err(ConfigError::bare(
+                "mailbox-domains",
+                "expected only local-domains on a mailbox node: they say the same",
+            ));
+        }
+        for (at, name) in self.mounted_databases.iter().flatten().enumerate() {
+            if !local || !self.databases.contains(name) {
+                return Err(ConfigError::bare(
+                    &format!("mounted-databases[{at}]"),
+                    "expected one of `databases`, on a node of role \"mailbox\"",
+                ));
+            }
         }
         Ok(())
     }
@@ -111,6 +134,18 @@ impl Config {
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
+        let (low, high) = (Duration::from_secs(1), Duration::from_secs(90 * 86_400));
+        let low = if self.test_times {
+            Duration::from_millis(10)
+        } else {
+            low
+        };
+        if !(low..=high).contains(&self.safety_net_hold()) {
+            return Err(ConfigError::bare(
+                "safety-net-hold-time-interval",
+                format!("expected {low:?} to {high:?}"),
+            ));
+        }
         if self.connection_inactivity_timeout >= self.connection_timeout {
             return Err(ConfigError::bare(
                 "connection-inactivity-timeout",

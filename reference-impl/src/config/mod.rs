@@ -21,12 +21,14 @@ pub(crate) use sites::Place;
 pub use sites::Preference;
 pub use tls::TlsPolicy;
 pub use units::Network;
+pub(crate) use units::duration;
 
 /// What a node is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Relays mail along its routes.
+    #[default]
     Transport,
     /// Keeps mail of its local domains in its own store, with duplicate
     /// detection; relays the rest like `Transport`.
@@ -69,6 +71,10 @@ pub struct Peer {
     /// The name that its certificate has to be for, with `verified`.
     #[serde(default)]
     pub tls_name: String,
+    /// What it is for; default `transport`. A `mailbox` peer may ask for
+    /// replays of the Safety Net, and is never asked to hold copies.
+    #[serde(default)]
+    pub role: Role,
 }
 
 /// Where mail of some domains goes.
@@ -171,9 +177,33 @@ pub struct Config {
     pub relay_from: Vec<Network>,
     /// Domains delivered into the own store (role `mailbox`).
     pub local_domains: Vec<String>,
-    /// Names of the mailbox databases; a recipient belongs to one of them by
+    /// Domains whose mailboxes are in `databases`, on other nodes (role
+    /// `transport`): mail for them is kept in the Safety Net. On a mailbox
+    /// node these are its `local-domains`.
+    pub mailbox_domains: Vec<String>,
+    /// Names of the mailbox databases of the whole organisation, the same and
+    /// in the same order on every node; a recipient belongs to one of them by
     /// a stable hash of its address. Default: one, `mailbox`.
     pub databases: Vec<String>,
+    /// Databases that a mailbox node mounts at its first start; afterwards
+    /// it remembers what the administrator said last. Default: all.
+    pub mounted_databases: Option<Vec<String>>,
+    /// How far this node's copies of databases lag: what `mount NAME lagged`
+    /// gives up; 0 s to 14 d, default 0 s. More than the Safety Net holds is
+    /// warned of.
+    pub replay_lag_time: Duration,
+    /// Wait before mail is tried again for a database that is not mounted;
+    /// 1 s to 1 d, default 5 min.
+    pub mailbox_delivery_queue_retry_interval: Duration,
+    /// How long processed messages and acknowledged copies are kept for a
+    /// replay; 1 s to 90 d, default 2 d.
+    pub safety_net_hold_time: Duration,
+    /// Another hold time for this node alone, as for a hub without
+    /// mailboxes; 1 s to 90 d, absent by default.
+    pub safety_net_hold_time_interval: Option<Duration>,
+    /// How long a node that is to replay may not answer before its peers are
+    /// asked for the copies they held for it; 1 s to 14 d, default 12 h.
+    pub safety_net_shadow_delay: Duration,
     /// Wait before the first retry; 1 s to 12 h, default 1 min.
     pub retry_interval: Duration,
     /// Waits before the later retries; the last one repeats. 1 s to 20 d
@@ -219,9 +249,6 @@ pub struct Config {
     /// How long a discard notification is kept for a peer that does not ask;
     /// 5 s to 90 d, default 2 d.
     pub shadow_message_auto_discard_interval: Duration,
-    /// How long processed messages and acknowledged copies are kept for a
-    /// replay; 1 s to 90 d, default 2 d.
-    pub safety_net_hold_time: Duration,
     /// Whether a message without a copy is refused (`451 4.4.0`); default
     /// false.
     pub reject_message_on_shadow_failure: bool,
@@ -324,7 +351,14 @@ impl Config {
             users: None,
             relay_from: Vec::new(),
             local_domains: Vec::new(),
+            mailbox_domains: Vec::new(),
             databases: vec!["mailbox".to_owned()],
+            mounted_databases: None,
+            replay_lag_time: Duration::ZERO,
+            mailbox_delivery_queue_retry_interval: min(5),
+            safety_net_hold_time: min(2 * 24 * 60),
+            safety_net_hold_time_interval: None,
+            safety_net_shadow_delay: min(12 * 60),
             retry_interval: min(1),
             retry_steps,
             message_expiration_timeout: min(2 * 24 * 60),
@@ -340,7 +374,6 @@ impl Config {
             shadow_heartbeat_frequency: min(2),
             shadow_resubmit_time_span: min(180),
             shadow_message_auto_discard_interval: min(2 * 24 * 60),
-            safety_net_hold_time: min(2 * 24 * 60),
             reject_message_on_shadow_failure: false,
             shadow_message_preference_setting: Preference::PreferRemote,
             max_retries_for_remote_site_shadow: 4,
@@ -376,6 +409,28 @@ impl Config {
     /// has an unknown or missing key, or a value out of its range.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, ConfigError> {
         text::read(text, file)
+    }
+
+    /// How long this node keeps what it has processed.
+    #[must_use]
+    pub fn safety_net_hold(&self) -> Duration {
+        self.safety_net_hold_time_interval
+            .unwrap_or(self.safety_net_hold_time)
+    }
+
+    /// What holds and yet deserves a second look; logged at every start.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.safety_net_hold() < self.replay_lag_time {
+            warnings.push(format!(
+                "safety-net-hold-time {:?} is less than replay-lag-time {:?}: mail between the \
+                 two is lost when a lagged copy is mounted",
+                self.safety_net_hold(),
+                self.replay_lag_time
+            ));
+        }
+        warnings
     }
 
     /// Whether the defect is switched on.

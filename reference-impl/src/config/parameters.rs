@@ -36,7 +36,9 @@ const TLS_MEANING: &str = "When sessions use TLS. Only `verified` checks certifi
 const ADDRESS: &str = "address and port";
 
 /// All keys, by group.
-pub const GROUPS: &[Group] = &[NODE, CLUSTER, SHADOW, DELIVERY, SESSIONS, MAILBOX, HARNESS];
+pub const GROUPS: &[Group] = &[
+    NODE, CLUSTER, SHADOW, DELIVERY, SESSIONS, MAILBOX, SAFETY_NET, HARNESS,
+];
 
 const NODE: Group = Group {
     title: "The node",
@@ -164,6 +166,12 @@ const CLUSTER: Group = Group {
             source: OURS,
         },
         Parameter {
+            key: "peers[].role",
+            takes: Words("`transport`, `mailbox`", "`transport`"),
+            meaning: "What it is for. A mailbox peer may ask for replays and holds no copies.",
+            source: OURS,
+        },
+        Parameter {
             key: "peers[].site",
             takes: Words(NAME, "`default`"),
             meaning: "Its site, as in its own configuration.",
@@ -256,13 +264,6 @@ const SHADOW: Group = Group {
             key: "shadow-message-auto-discard-interval",
             takes: Time(s(5), d(90), |c| c.shadow_message_auto_discard_interval),
             meaning: "How long a discard notification is kept for a peer that does not ask.",
-            source: CONFIG,
-        },
-        Parameter {
-            key: "safety-net-hold-time",
-            takes: Time(s(1), d(90), |c| c.safety_net_hold_time),
-            meaning: "With `message-expiration-timeout` the age at which a copy goes that its \
-                      primary never reported.",
             source: CONFIG,
         },
         Parameter {
@@ -531,14 +532,69 @@ const MAILBOX: Group = Group {
         Parameter {
             key: "databases",
             takes: Words("1 to 255 names", "`[\"mailbox\"]`"),
-            meaning: "Mailbox databases. A recipient belongs to one by a hash of its address.",
+            meaning: "Mailbox databases of the organisation, the same list on every node. A \
+                      recipient belongs to one by a hash of its address.",
             source: OURS,
+        },
+        Parameter {
+            key: "mounted-databases",
+            takes: Words("some of `databases`", "all"),
+            meaning: "Databases that this node mounts at its first start; later it remembers \
+                      what it was told last.",
+            source: OURS,
+        },
+        Parameter {
+            key: "mailbox-delivery-queue-retry-interval",
+            takes: Time(s(1), d(1), |c| c.mailbox_delivery_queue_retry_interval),
+            meaning: "Wait before mail is tried again for a database that is not mounted.",
+            source: "MailboxDeliveryQueueRetryInterval",
+        },
+        Parameter {
+            key: "replay-lag-time",
+            takes: Time(s(0), d(14), |c| c.replay_lag_time),
+            meaning: "What `mount NAME lagged` gives up. More than the Safety Net holds is warned \
+                      of.",
+            source: "Set-MailboxDatabaseCopy",
         },
         Parameter {
             key: "duplicate-detection-window",
             takes: Time(h(1), d(36_600), |c| c.duplicate_detection_window),
             meaning: "How long a delivery is remembered for duplicate detection.",
             source: "last published figure, of 2007",
+        },
+    ],
+};
+
+const SAFETY_NET: Group = Group {
+    title: "Safety Net",
+    rows: &[
+        Parameter {
+            key: "mailbox-domains",
+            takes: Words("domains", "none"),
+            meaning: "Domains whose mailboxes are in `databases` on other nodes: their mail is \
+                      kept for a replay. On a mailbox node `local-domains` say so.",
+            source: OURS,
+        },
+        Parameter {
+            key: "safety-net-hold-time",
+            takes: Time(s(1), d(90), |c| c.safety_net_hold_time),
+            meaning: "How long processed messages and acknowledged copies are kept; with \
+                      `message-expiration-timeout` also the age at which a copy goes that its \
+                      primary never reported.",
+            source: "Set-TransportConfig; the range is ours",
+        },
+        Parameter {
+            key: "safety-net-hold-time-interval",
+            takes: Words("as `safety-net-hold-time`", "none"),
+            meaning: "Another hold time for this node alone, as for a hub without mailboxes.",
+            source: "SafetyNetHoldTimeInterval",
+        },
+        Parameter {
+            key: "safety-net-shadow-delay",
+            takes: Time(s(1), d(14), |c| c.safety_net_shadow_delay),
+            meaning: "How long a node that is to replay may be silent before the copies held for \
+                      it are replayed instead.",
+            source: "documented as 12 h; that it can be set is ours",
         },
     ],
 };

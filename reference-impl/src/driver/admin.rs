@@ -1,8 +1,10 @@
 //! The admin socket: a Unix socket that answers one question a connection.
 //!
 //! The question is one line (`queues`, `database-id`, `events`, `metrics`) or an
-//! order (`redirect NODE`); the answer is everything up to the end of the stream: JSON, for `events` one
-//! object a line, or Prometheus text for `metrics`. The socket is its owner's
+//! order (`redirect NODE`); the answer is everything up to the end of the stream:
+//! JSON, for `events` one object a line, or Prometheus text for `metrics`. A
+//! command ([`crate::admin::Command`]) is answered with one JSON object when what
+//! it did is durable. The socket is its owner's
 //! alone: by its permissions, and because every other user is turned away who
 //! may have connected before those were set.
 
@@ -19,6 +21,7 @@ use tokio::time::timeout;
 
 use super::host::{self, Shared};
 use super::metrics;
+use crate::admin::Command;
 use crate::io::Input;
 use crate::node::Node;
 
@@ -26,7 +29,7 @@ use crate::node::Node;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Longest question, bytes.
-const LONGEST: u64 = 512;
+const LONGEST: u64 = 64 << 10;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +121,18 @@ async fn ask(stream: UnixStream, host: Shared) {
         None if line.starts_with("redirect ") => {
             order_redirect(&host, line.trim_start_matches("redirect "))
         }
-        None => "{\"error\":\"ask for queues, database-id, events, metrics or redirect NODE\"}\n"
-            .to_owned(),
+        None => match line.parse::<Command>() {
+            Ok(command) => {
+                let answer = host::lock(&host).command(&host, command);
+                match answer.await {
+                    Ok(answer) => format!("{answer}\n"),
+                    Err(_) => refusal("the node ended before it was done"),
+                }
+            }
+            Err(error) => refusal(&format!(
+                "{error}; or ask for queues, database-id, events, metrics or redirect NODE"
+            )),
+        },
     };
     let _ = write.write_all(text.as_bytes()).await;
     let _ = write.shutdown().await;
@@ -136,6 +149,10 @@ fn order_redirect(host: &Shared, to: &str) -> String {
         Err(error) => serde_json::json!({ "error": error.to_string() }),
     };
     format!("{said}\n")
+}
+
+fn refusal(why: &str) -> String {
+    format!("{}\n", serde_json::json!({ "error": why }))
 }
 
 pub(super) fn answer(node: &Node, question: Question) -> String {
@@ -159,7 +176,7 @@ pub(super) fn answer(node: &Node, question: Question) -> String {
 /// # Errors
 /// When nobody answers there within ten seconds.
 pub fn query(socket: &Path, question: Question) -> io::Result<String> {
-    say(socket, question.word())
+    tell(socket, question.word())
 }
 
 /// Has a running node send its delivery queues to its peer `to`, and refuse
@@ -169,10 +186,14 @@ pub fn query(socket: &Path, question: Question) -> io::Result<String> {
 /// # Errors
 /// When nobody answers there within ten seconds.
 pub fn redirect(socket: &Path, to: &str) -> io::Result<String> {
-    say(socket, &format!("redirect {to}"))
+    tell(socket, &format!("redirect {to}"))
 }
 
-fn say(socket: &Path, line: &str) -> io::Result<String> {
+/// Gives a running node a line at its admin socket, a question or a command.
+///
+/// # Errors
+/// When nobody answers there within ten seconds.
+pub fn tell(socket: &Path, line: &str) -> io::Result<String> {
     let mut stream = StdStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
 use super::connection::{self, Connection};
 use super::resolver::Resolver;
 use super::users::Users;
 use super::{Clock, DriverError, journal, storage, tls};
+use crate::admin::Command;
 use crate::config::Config;
 use crate::io::{Abilities, ConnId, DnsError, Input, Lookup, Output, Secret};
 use crate::node::Node;
@@ -92,6 +93,9 @@ pub(super) struct Host {
     pub(super) sockets: Arc<AtomicUsize>,
     /// While so many are open nobody new is let in.
     pub(super) most_sockets: usize,
+    /// Who gave commands, by ticket.
+    askers: BTreeMap<u64, oneshot::Sender<String>>,
+    tickets: u64,
     /// When the node wants to be woken, and until when the main task sleeps.
     wake: Option<u64>,
     sleeping: Option<u64>,
@@ -174,6 +178,8 @@ impl Host {
             accepted: 0,
             sockets: Arc::default(),
             most_sockets,
+            askers: BTreeMap::new(),
+            tickets: 0,
             wake: None,
             sleeping: None,
             fatal: None,
@@ -189,6 +195,16 @@ impl Host {
     /// The last events, one JSON object a line.
     pub(super) fn recent_events(&self) -> String {
         String::from_utf8_lossy(&self.journal.recent()).into_owned()
+    }
+
+    /// Hands a command to the node; the answer comes when it is durable.
+    pub(super) fn command(&mut self, host: &Shared, command: Command) -> oneshot::Receiver<String> {
+        let (send, answer) = oneshot::channel();
+        self.tickets += 1;
+        let ticket = self.tickets;
+        self.askers.insert(ticket, send);
+        self.handle(host, Input::Admin { ticket, command });
+        answer
     }
 
     pub(super) fn fatal(&self) -> Option<String> {
@@ -270,6 +286,13 @@ impl Host {
                     lookup,
                 } => self.services.resolve(Arc::clone(host), query, name, lookup),
                 Output::Commit { batch } => self.storage.commit(batch),
+                Output::Read { read, extent } => self.storage.read(read, extent),
+                Output::Admin { ticket, answer } => {
+                    if let Some(asker) = self.askers.remove(&ticket) {
+                        // Whoever asked may be gone.
+                        let _ = asker.send(answer);
+                    }
+                }
                 Output::WakeAt(at) => {
                     self.wake = (at != u64::MAX).then_some(at);
                     look |= self.sleeping.is_none_or(|sleeping| at < sleeping);

@@ -32,7 +32,7 @@ use crate::disk::FsDisk;
 use crate::io::{Input, Now};
 use crate::node::{Boot, BootError, Node};
 
-pub use admin::{Question, query, redirect};
+pub use admin::{Question, query, redirect, tell};
 pub use users::user_line;
 
 /// Longest time that a node told to end may take to finish what is under way;
@@ -225,8 +225,14 @@ async fn serve(config: Config) -> Result<(), DriverError> {
         };
         let asked_to_end = tokio::select! {
             done = results.recv() => {
-                if let Some((batch, result)) = done {
-                    host::handle(&host, Input::Committed { batch, result });
+                match done {
+                    Some(storage::Done::Batch(batch, result)) => {
+                        host::handle(&host, Input::Committed { batch, result });
+                    }
+                    Some(storage::Done::Read(read, result)) => {
+                        host::handle(&host, Input::Read { read, result });
+                    }
+                    None => {}
                 }
                 false
             }

@@ -1,4 +1,4 @@
-//! The disk thread: carries out one batch after another.
+//! The disk thread: carries out one batch after another, and reads.
 
 use std::io;
 use std::sync::mpsc;
@@ -6,50 +6,74 @@ use std::thread;
 
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::disk::FsDisk;
-use crate::store::{Batch, BatchId};
+use bytes::Bytes;
 
-/// What a batch came to.
-pub(super) type Done = (BatchId, io::Result<()>);
+use crate::disk::{Disk as _, FsDisk};
+use crate::store::{Batch, BatchId, Extent};
+
+/// What came of a piece of work.
+pub(super) enum Done {
+    Batch(BatchId, io::Result<()>),
+    Read(u64, io::Result<Bytes>),
+}
+
+enum Job {
+    Batch(Batch),
+    Read(u64, Extent),
+}
 
 /// The way to the disk thread. It ends with this value, after the batch it is
 /// at.
 #[derive(Debug)]
 pub(super) struct Storage {
-    batches: Option<mpsc::Sender<Batch>>,
+    jobs: Option<mpsc::Sender<Job>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Storage {
     pub(super) fn start(mut disk: FsDisk, send: UnboundedSender<Done>) -> io::Result<Self> {
-        let (batches, receive) = mpsc::channel::<Batch>();
+        let (jobs, receive) = mpsc::channel::<Job>();
         let thread = thread::Builder::new()
             .name("disk".to_owned())
             .spawn(move || {
-                for batch in receive {
-                    let result = batch.execute(&mut disk);
-                    if send.send((batch.id, result)).is_err() {
+                for job in receive {
+                    let done = match job {
+                        Job::Batch(batch) => Done::Batch(batch.id, batch.execute(&mut disk)),
+                        Job::Read(read, at) => {
+                            let bytes = disk.read(&at.file, at.offset, at.len);
+                            Done::Read(read, bytes.map(Bytes::from))
+                        }
+                    };
+                    if send.send(done).is_err() {
                         return;
                     }
                 }
             })?;
         Ok(Self {
-            batches: Some(batches),
+            jobs: Some(jobs),
             thread: Some(thread),
         })
     }
 
     pub(super) fn commit(&self, batch: Batch) {
-        if let Some(batches) = &self.batches {
+        self.send(Job::Batch(batch));
+    }
+
+    pub(super) fn read(&self, read: u64, extent: Extent) {
+        self.send(Job::Read(read, extent));
+    }
+
+    fn send(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
             // The thread ends only after this value.
-            let _ = batches.send(batch);
+            let _ = jobs.send(job);
         }
     }
 }
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        drop(self.batches.take());
+        drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

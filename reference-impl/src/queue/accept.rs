@@ -171,13 +171,11 @@ impl Queue {
     /// The DONE or WITHDRAWN record of a message is durable: it is over, and
     /// the peers that have or may have a copy are to be told.
     pub(crate) fn done_durable(&mut self, sequence: u64, withdrawn: bool) {
-        let Some(message) = self.messages.remove(&sequence) else {
+        let Some(mut message) = self.messages.remove(&sequence) else {
             return;
         };
         self.free(message.body.len());
-        for seq in &message.records {
-            self.store.release(*seq);
-        }
+        self.keep_done(sequence, &mut message);
         let record = message.progress;
         self.owe(record, sequence, &message.holders, withdrawn);
         if let Some(from) = &message.taken_from {

@@ -51,8 +51,25 @@ impl Queue {
             let why = row.why.to_string();
             self.log(EventKind::Fail, Some(sequence), &row.recipient, "", why);
         }
+        self.replay_bounced(sequence, &rows);
         self.tell_sender(sequence, Kind::Failed, &told);
         silent
+    }
+
+    /// A replay failed for good for some recipients: nobody is told (it asks
+    /// for no DSN), but it is an event of its own.
+    fn replay_bounced(&mut self, sequence: u64, rows: &[Row]) {
+        let message = self.messages.get(&sequence);
+        if message.is_none_or(|message| message.replay.is_none()) {
+            return;
+        }
+        self.counters.resubmits_failed += rows.len() as u64;
+        self.mark(Mark::ReplayFailed);
+        for row in rows {
+            let why = format!("SAFETYNET: {}", row.why);
+            let kind = EventKind::ResubmitFail;
+            self.log(kind, Some(sequence), &row.recipient, "", why);
+        }
     }
 
     /// Makes the DSN about some recipients (by index) of a message of ours;

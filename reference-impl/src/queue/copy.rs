@@ -60,7 +60,7 @@ impl Queue {
         let old_primary = message.taken_from.as_ref().map(|from| from.peer);
         let usable: Vec<PeerId> = known
             .filter(|(at, peer)| {
-                peer.place == place && peer.takes_copies && Some(*at) != old_primary
+                peer.place == place && peer.takes_copies && peer.holds && Some(*at) != old_primary
             })
             .map(|(at, _)| at)
             .collect();

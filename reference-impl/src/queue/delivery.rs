@@ -16,8 +16,9 @@ use crate::mark::Mark;
 use crate::record::{Header, Settled};
 use crate::smtp::address;
 
-/// The route of recipients whose mailboxes are here.
-pub(crate) const LOCAL: usize = usize::MAX;
+/// From here on: the routes of recipients whose mailboxes are here, one for
+/// each database.
+pub(crate) const LOCAL: usize = usize::MAX - 255;
 
 /// How one attempt ended for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub(crate) struct Routes {
     pub(crate) clear_at: usize,
     /// The routes of promotion, one for each configured peer.
     promotions: std::ops::Range<usize>,
+    /// Routes to peers that have mailboxes, for databases mounted there.
+    pub(crate) peers: BTreeMap<super::PeerId, usize>,
 }
 
 impl Routes {
@@ -120,6 +123,20 @@ impl Routes {
             });
         }
         routes.promotions = first..routes.list.len();
+        for (peer, entry) in config.peers.iter().enumerate() {
+            if entry.role == crate::config::Role::Mailbox {
+                routes.peers.insert(peer, routes.list.len());
+                routes.list.push(Route {
+                    domain: format!("[{}]", entry.name),
+                    hops: vec![host(entry.address, entry.tls, &entry.tls_name)],
+                    ready: VecDeque::new(),
+                    exchange: None,
+                    resolved: None,
+                    put_off: 0,
+                    stuck: false,
+                });
+            }
+        }
         routes
             .below
             .sort_by_key(|(domain, _)| std::cmp::Reverse(domain.len()));
@@ -187,7 +204,7 @@ impl Routes {
 impl Queue {
     /// Categorises a message from the start and queues its legs.
     pub(crate) fn activate(&mut self, sequence: u64) {
-        let Some(message) = self.messages.get_mut(&sequence) else {
+        let Some(mut message) = self.messages.remove(&sequence) else {
             return;
         };
         message.legs.clear();
@@ -196,10 +213,13 @@ impl Queue {
                 continue;
             }
             let address = &message.envelope.recipients[at];
-            let found = self.routes.find(address);
+            let found = match self.routes.find(address) {
+                Some(LOCAL) => Some(self.local_route(address)),
+                other => other.map(|route| self.routes.domain_route(route, address)),
+            };
             let Some(route) = found.map(|route| match self.redirected {
-                Some(redirected) if route != LOCAL => redirected,
-                _ => self.routes.domain_route(route, address),
+                Some(redirected) if route < LOCAL => redirected,
+                _ => route,
             }) else {
                 recipient.state = RecipientState::Failed;
                 recipient.last_error = Some("550 5.1.2 No route to this domain".into());
@@ -217,12 +237,13 @@ impl Queue {
             }
         }
         let legs = message.legs.len();
+        self.messages.insert(sequence, message);
         for leg in 0..legs {
             let Some(message) = self.messages.get(&sequence) else {
                 break;
             };
             let route = message.legs[leg].route;
-            if route == LOCAL {
+            if route >= LOCAL {
                 self.mailbox_leg(sequence, leg);
             } else {
                 self.routes.list[route].ready.push_back((sequence, leg));
@@ -325,7 +346,7 @@ impl Queue {
     }
 
     /// Fails what waits of one leg because of its age.
-    fn expire(&mut self, sequence: u64, leg: usize) {
+    pub(crate) fn expire(&mut self, sequence: u64, leg: usize) {
         let Some(message) = self.messages.get_mut(&sequence) else {
             return;
         };
@@ -571,6 +592,10 @@ impl Queue {
             message.copy = CopyState::Failed;
         }
         message.phase = Phase::Completing;
+        self.keep_before_done(sequence);
+        let Some(message) = self.messages.get_mut(&sequence) else {
+            return false;
+        };
         let holders = message.holders.clone();
         self.verified(sequence);
         if self.complete(sequence) {
@@ -621,8 +646,10 @@ impl Queue {
                 break;
             }
             if let Some((_, route)) = self.deferred.pop_first() {
-                let entry = &mut self.routes.list[route];
-                entry.put_off = entry.put_off.saturating_sub(1);
+                // What waits for a mailbox database is on no list.
+                if let Some(entry) = self.routes.list.get_mut(route) {
+                    entry.put_off = entry.put_off.saturating_sub(1);
+                }
             }
             let Some(message) = self.messages.get_mut(&sequence) else {
                 continue;
@@ -633,13 +660,17 @@ impl Queue {
             if entry.state != LegState::Retry(at) {
                 continue;
             }
+            if entry.route >= super::LOCAL {
+                self.retry_local(sequence, leg);
+                continue;
+            }
             if message.progress > self.store.durable() {
                 entry.state = LegState::Recording;
                 continue;
             }
             entry.state = LegState::Ready;
             let route = match self.redirected {
-                Some(redirected) if entry.route != LOCAL => redirected,
+                Some(redirected) if entry.route < LOCAL => redirected,
                 _ => entry.route,
             };
             entry.route = route;

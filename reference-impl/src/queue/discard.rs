@@ -14,7 +14,7 @@ use super::peer::Discard;
 use std::time::Duration;
 
 use super::message::Holder;
-use super::{PeerId, Queue, Timer};
+use super::{PeerId, Queue, Report, Timer};
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::record::Header;
@@ -94,7 +94,7 @@ impl Queue {
 
     /// What to report to a peer that asks: the oldest notifications for it,
     /// and whether there are more.
-    pub(crate) fn report(&mut self, peer: PeerId) -> (Vec<u64>, bool) {
+    pub(crate) fn report(&mut self, peer: PeerId) -> (Vec<Report>, bool) {
         let discards = &mut self.peers[peer].discards;
         let more = discards.len() > BATCH;
         let mut again = false;
@@ -103,7 +103,10 @@ impl Queue {
             .take(BATCH)
             .map(|(sequence, discard)| {
                 again |= std::mem::replace(&mut discard.reported, true);
-                *sequence
+                Report {
+                    sequence: *sequence,
+                    refused: discard.withdrawn,
+                }
             })
             .collect();
         if more {

@@ -21,6 +21,8 @@ pub(crate) enum Work {
     Poll,
     /// Tell of messages that were refused.
     Withdraw,
+    /// Ask for a replay, or how far it is.
+    Resubmit(u64),
 }
 
 /// An address that is dialled: a next hop, a peer, or both.
@@ -47,6 +49,8 @@ pub(crate) struct Host {
     pub(crate) copies: VecDeque<Attempt>,
     pub(crate) poll_due: bool,
     pub(crate) withdraw_due: bool,
+    /// Requests to be asked of the peer.
+    pub(crate) resubmits: VecDeque<u64>,
     /// Not to be tried for deliveries before this time; 0 when it is up.
     pub(crate) down_until: u64,
     /// Failures in a row.
@@ -71,6 +75,7 @@ impl Host {
             copies: VecDeque::new(),
             poll_due: false,
             withdraw_due: false,
+            resubmits: VecDeque::new(),
             down_until: 0,
             failures: 0,
             last_error: String::new(),
@@ -147,6 +152,9 @@ impl Queue {
                 return Some(Work::Copy(attempt));
             }
         }
+        if let Some(request) = self.hosts[host].resubmits.pop_front() {
+            return Some(Work::Resubmit(request));
+        }
         self.find_delivery(host)
     }
 
@@ -218,6 +226,7 @@ impl Queue {
                 self.poll_failed(peer, why);
             }
             self.hosts[host].withdraw_due = false;
+            self.requests_stranded(host, why);
             let stranded = std::mem::take(&mut self.hosts[host].copies);
             for attempt in stranded {
                 self.copy_failed(attempt, why, false);
@@ -244,8 +253,10 @@ impl Queue {
     /// Looks for sessions for everything that waits at `host`.
     pub(crate) fn kick_host(&mut self, host: HostId) {
         let entry = &self.hosts[host];
-        let open =
-            entry.copies.len() + usize::from(entry.poll_due) + usize::from(entry.withdraw_due);
+        let open = entry.copies.len()
+            + usize::from(entry.poll_due)
+            + usize::from(entry.withdraw_due)
+            + usize::from(!entry.resubmits.is_empty());
         for _ in 0..open {
             if !self.engage(host, open) {
                 break;

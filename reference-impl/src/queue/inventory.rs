@@ -7,7 +7,7 @@
 //! over.
 
 use super::message::Phase;
-use super::{PeerId, Queue};
+use super::{PeerId, Queue, Report};
 use crate::mark::Mark;
 use crate::record::{CopyKey, Header};
 use crate::smtp::inventory::Part;
@@ -108,7 +108,16 @@ impl Queue {
     ) -> Seq {
         self.rebind(peer, old, kept);
         if !done.is_empty() {
-            self.discard(peer, old, done);
+            // Nothing tells any more which of them were refused: nothing of
+            // them may be kept for a replay.
+            let done: Vec<Report> = done
+                .iter()
+                .map(|sequence| Report {
+                    sequence: *sequence,
+                    refused: true,
+                })
+                .collect();
+            self.discard(peer, old, &done);
         }
         if !yours.is_empty() {
             let keys = yours.iter().map(|sequence| CopyKey {

@@ -8,13 +8,14 @@
 //! A message whose recipients are all local is delivered before its `250`; it
 //! never enters the queue, and no copy of it is made.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::database::Delivery;
 use super::dsn::{Kind, Report, Row};
 use super::message::{LegState, RecipientState};
-use super::{Action, Queue, Tracked, Waiter, header, name_of};
+use super::{Action, LOCAL, Queue, Tracked, Waiter, header, name_of};
 use crate::event::EventKind;
 use crate::io::ConnId;
 use crate::mark::Mark;
@@ -28,7 +29,8 @@ pub(crate) type Key = [u8; 16];
 /// What the mailboxes remember.
 #[derive(Debug, Default)]
 pub(crate) struct Mailboxes {
-    seen: BTreeSet<Key>,
+    /// Each with the time when it is forgotten.
+    seen: BTreeMap<Key, u64>,
     /// When each is forgotten (Unix milliseconds), oldest first.
     order: VecDeque<(u64, Key)>,
 }
@@ -36,21 +38,35 @@ pub(crate) struct Mailboxes {
 impl Mailboxes {
     /// Remembers a delivery until `until`, unix milliseconds.
     pub(crate) fn remember(&mut self, key: Key, until: u64) {
-        if self.seen.insert(key) {
+        if self.seen.insert(key, until) != Some(until) {
             self.order.push_back((until, key));
         }
     }
 
-    /// Whether `key` was delivered and is still remembered at `wall`.
-    fn knows(&mut self, key: &Key, wall: u64) -> bool {
+    /// Forgets a delivery: its database has lost it.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        self.seen.remove(key);
+    }
+
+    /// Forgets what is older than its window.
+    fn sweep(&mut self, wall: u64) -> u64 {
+        let mut forgotten = 0;
         while let Some((until, old)) = self.order.front() {
             if *until > wall {
                 break;
             }
-            self.seen.remove(old);
+            if self.seen.get(old) == Some(until) {
+                self.seen.remove(old);
+                forgotten += 1;
+            }
             self.order.pop_front();
         }
-        self.seen.contains(key)
+        forgotten
+    }
+
+    /// Whether `key` was delivered and is still remembered at `wall`.
+    fn knows(&self, key: &Key, wall: u64) -> bool {
+        self.seen.get(key).is_some_and(|until| *until > wall)
     }
 }
 
@@ -75,9 +91,11 @@ fn key(recipient: &str, content: &[u8]) -> Option<Key> {
 }
 
 impl Queue {
-    /// Whether every recipient has its mailbox here.
+    /// Whether every recipient has its mailbox here, in a database that is
+    /// mounted.
     pub(crate) fn all_local(&self, envelope: &Envelope) -> bool {
-        envelope.recipients.iter().all(|r| self.routes.is_local(r))
+        let here = |r: &str| self.routes.is_local(r) && self.mounted_for(r);
+        envelope.recipients.iter().all(|r| here(r))
     }
 
     /// Delivers a message whose recipients are all local; the answer follows
@@ -160,18 +178,28 @@ impl Queue {
     ) -> bool {
         let key = key(recipient, body);
         let wall = self.now.wall;
+        for _ in 0..self.mailboxes.sweep(wall) {
+            self.mark(Mark::DuplicateForgotten);
+        }
         if key.is_some_and(|key| self.mailboxes.knows(&key, wall)) {
             return false;
         }
+        let database = self.database_of(recipient).unwrap_or(0);
         let header = Header::Mailbox {
-            mailbox_database: self.mailbox_database(recipient).into(),
+            mailbox_database: self.config.databases[database].as_str().into(),
             recipient: recipient.into(),
             sender: sender.into(),
             arrival: wall,
             key: key.unwrap_or_default(),
             settles,
         };
-        self.append(&header, std::slice::from_ref(body));
+        let record = self.append(&header, std::slice::from_ref(body));
+        let delivery = Delivery {
+            wall,
+            key: key.unwrap_or_default(),
+            queued: settles.is_some(),
+        };
+        self.note_delivery(database, record, delivery);
         if let Some(key) = key {
             self.mailboxes
                 .remember(key, wall.saturating_add(self.window()));
@@ -182,13 +210,6 @@ impl Queue {
     /// `duplicate-detection-window` in milliseconds.
     pub(crate) fn window(&self) -> u64 {
         u64::try_from(self.config.duplicate_detection_window.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// The mailbox database of a recipient, by a stable hash.
-    fn mailbox_database(&self, recipient: &str) -> &str {
-        let names = &self.config.databases;
-        let hash = blake3::hash(recipient.to_lowercase().as_bytes());
-        &names[usize::from(hash.as_bytes()[0]) % names.len()]
     }
 
     /// Deliveries of a message that is local as a whole are durable.
@@ -233,6 +254,10 @@ impl Queue {
         let Some(message) = self.messages.get_mut(&sequence) else {
             return;
         };
+        let database = self.databases.get(message.legs[leg].route - LOCAL);
+        if !database.is_some_and(|database| database.mounted) {
+            return self.database_waits(sequence, leg);
+        }
         message.legs[leg].state = LegState::InFlight;
         let body = if message.trace.is_empty() {
             message.body.clone()
@@ -319,6 +344,12 @@ mod tests {
         assert!(mailboxes.knows(&[1; 16], 99));
         assert!(!mailboxes.knows(&[1; 16], 100));
         mailboxes.remember([1; 16], 200);
+        assert_eq!(mailboxes.sweep(150), 0);
         assert!(mailboxes.knows(&[1; 16], 150));
+        mailboxes.forget(&[1; 16]);
+        assert!(!mailboxes.knows(&[1; 16], 150));
+        mailboxes.remember([2; 16], 300);
+        assert_eq!(mailboxes.sweep(300), 1);
+        assert!(mailboxes.seen.is_empty() && mailboxes.order.is_empty());
     }
 }

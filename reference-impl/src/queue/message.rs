@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::PeerId;
 use super::hold::{Fork, Tracked};
 use super::promotion::Promotion;
+use super::safety::Replay;
 use crate::io::ConnId;
 use crate::record::{CopyKey, Envelope, Settled};
 use crate::store::Seq;
@@ -128,7 +129,8 @@ pub(crate) enum LegState {
 /// The recipients of a message that share a route.
 #[derive(Debug, Clone)]
 pub(crate) struct Leg {
-    /// Index of the route; [`LOCAL`](super::LOCAL) for local mailboxes.
+    /// Index of the route; from [`LOCAL`](super::LOCAL) on that of a mailbox
+    /// database of this node.
     pub(crate) route: usize,
     /// Indices of its recipients.
     pub(crate) recipients: Vec<u32>,
@@ -194,6 +196,11 @@ pub(crate) struct Message {
     pub(crate) complete: Seq,
     /// Its way to another server that becomes its primary (hold model).
     pub(crate) promotion: Option<Promotion>,
+    /// It comes out of the Safety Net.
+    pub(crate) replay: Option<Replay>,
+    /// What the Safety Net keeps of it when it is done: the record that says
+    /// so, Unix milliseconds, and recipients by index.
+    pub(crate) kept: Option<(Seq, u64, Vec<u32>)>,
 }
 
 impl Message {
@@ -234,6 +241,8 @@ impl Message {
             forks: Vec::new(),
             complete: Seq(0),
             promotion: None,
+            replay: None,
+            kept: None,
         }
     }
 

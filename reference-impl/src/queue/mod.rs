@@ -5,9 +5,11 @@
 //! it leaves in `actions`, which the node carries out before it returns.
 
 mod accept;
+mod admin;
 mod ageing;
 mod bounce;
 mod copy;
+mod database;
 mod delay;
 mod delivery;
 mod discard;
@@ -26,6 +28,8 @@ mod promotion;
 mod recover;
 pub(crate) mod redirect;
 mod relocate;
+mod resubmit;
+mod safety;
 mod salvage;
 mod shadow;
 mod takeover;
@@ -50,6 +54,7 @@ use crate::store::{BatchId, Seq, Store};
 use crate::view::Counters;
 
 pub(crate) use copy::Attempt;
+pub(crate) use database::Database;
 pub(crate) use delivery::{LOCAL, Outcome, Routes};
 pub(crate) use hold::Tracked;
 pub(crate) use host::{Host, Work};
@@ -58,8 +63,9 @@ pub(crate) use message::{Message, name_of, push_name};
 pub(crate) use peer::Peer;
 pub(crate) use pressure::Pressure;
 pub(crate) use recover::contents;
+pub(crate) use safety::Safety;
 pub(crate) use salvage::{Fate, note as salvage_note};
-pub(crate) use shadow::{LINE, Offer};
+pub(crate) use shadow::{LINE, Offer, Report};
 
 /// Index of a peer.
 pub(crate) type PeerId = usize;
@@ -125,6 +131,10 @@ pub(crate) enum Waiter {
     },
     /// Records written again elsewhere; the old ones may go.
     Moved(Vec<Seq>),
+    /// A resubmit request.
+    Request(u64),
+    /// The administrator is answered.
+    Admin(u64, String),
 }
 
 /// What is to be done at a time.
@@ -152,6 +162,10 @@ pub(crate) enum Timer {
     Space,
     /// Question to a next hop that keeps mail of ours.
     Heartbeat(PeerId),
+    /// What the Safety Net has kept long enough.
+    SafetyNet,
+    /// Resubmit requests that wait for peers or memory.
+    Requests,
     /// Time limit of a session.
     Conn(ConnId),
 }
@@ -191,6 +205,9 @@ pub(crate) struct Queue {
     pub(crate) abilities: Abilities,
     pub(crate) routes: Routes,
     pub(crate) mailboxes: Mailboxes,
+    /// The mailbox databases, as configured; none without mailboxes.
+    pub(crate) databases: Vec<Database>,
+    pub(crate) safety: Safety,
     pub(crate) counters: Counters,
     /// Bytes of content in memory.
     pub(crate) body_bytes: u64,
@@ -336,6 +353,8 @@ impl Queue {
                 }
                 self.moving = false;
             }
+            Waiter::Request(id) => self.request_durable(id),
+            Waiter::Admin(ticket, answer) => self.out.push(Output::Admin { ticket, answer }),
         }
     }
 
@@ -412,6 +431,8 @@ impl Queue {
                 self.space_armed = 0;
                 self.store.look_for_space();
             }
+            Timer::SafetyNet => self.hold_over(),
+            Timer::Requests => self.requests_due(),
             Timer::Conn(_) => {}
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Peer {
     pub(crate) place: Place,
     /// It is inside the boundary as the hold model sees it.
     pub(crate) tracks: bool,
+    /// It may be asked to hold copies.
+    pub(crate) holds: bool,
     /// The database and start that it presented last.
     pub(crate) database: Option<DatabaseId>,
     pub(crate) boot: u32,
@@ -98,6 +100,7 @@ impl Peer {
             host: None,
             place: Place::Outside,
             tracks: false,
+            holds: true,
             database: None,
             boot: 0,
             last_contact: now,
@@ -317,6 +320,7 @@ impl Queue {
             self.poll_failed(peer, why);
         }
         self.hosts[host].withdraw_due = false;
+        self.requests_stranded(host, why);
         let stranded = std::mem::take(&mut self.hosts[host].copies);
         for attempt in stranded {
             self.copy_failed(attempt, why, false);

@@ -39,7 +39,7 @@ impl Queue {
             return false;
         }
         let waits = |leg: &Leg| {
-            leg.route != LOCAL
+            leg.route < LOCAL
                 && matches!(
                     leg.state,
                     LegState::Ready | LegState::Retry(_) | LegState::Recording

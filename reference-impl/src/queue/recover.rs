@@ -9,23 +9,25 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use super::database::Delivery;
 use super::hold::{Fork, Tracked};
 use super::message::{
     CopyState, Holder, LAST_BOOT, Message, Phase, RecipientState, TakenFrom, boot_of,
     first_sequence,
 };
+use super::resubmit::{Request, silent_envelope};
+use super::safety::{Entry, Replay};
 use super::salvage;
 use super::shadow::Held;
-use super::{Host, Mailboxes, Peer, Pressure, Queue, Routes, Waiter};
-use crate::config::Place;
-use crate::config::TlsPolicy;
+use super::{Database, Host, Mailboxes, Peer, Pressure, Queue, Routes, Safety, Waiter};
+use crate::config::{Place, Role, TlsPolicy};
 use crate::contents::Contents;
 use crate::disk::Disk;
 use crate::event::EventKind;
 use crate::mark::Mark;
 use crate::node::{Boot, BootError};
 use crate::record::hold::{Hold, Part, Party};
-use crate::record::{CopyKey, Envelope, Header, Settled, Tell};
+use crate::record::{CopyKey, EIGHT_BIT, Envelope, Header, Kept, Resubmit, Settled, Tell};
 use crate::rng::Rng;
 use crate::smtp::auth::ClusterKey;
 use crate::store::{DatabaseId, Record, Seq};
@@ -41,6 +43,8 @@ struct Found {
     settled: BTreeMap<u32, Settled>,
     holders: Vec<Box<str>>,
     origin: Option<(Box<str>, CopyKey, u64)>,
+    /// For a replay: what, the request, when, and recipients of it by index.
+    replay: Option<(Kept, u64, u64, Vec<u32>)>,
     /// Of the hold model.
     hold: FoundHold,
 }
@@ -67,7 +71,44 @@ impl Found {
             settled: BTreeMap::new(),
             holders: Vec::new(),
             origin: None,
+            replay: None,
             hold: FoundHold::default(),
+        }
+    }
+}
+
+/// Something in the Safety Net while records are read.
+struct FoundKept {
+    content: Seq,
+    record: Option<Seq>,
+    arrival: u64,
+    wall: u64,
+    envelope: Envelope,
+    recipients: Vec<u32>,
+    /// For a lost delivery: whose.
+    database: Option<Box<str>>,
+}
+
+/// A delivery while records are read.
+#[derive(Clone)]
+struct FoundDelivery {
+    database: Box<str>,
+    recipient: Box<str>,
+    sender: Box<str>,
+    delivery: Delivery,
+}
+
+impl FoundDelivery {
+    /// The same as something that its database has lost.
+    fn lost(self, seq: Seq) -> FoundKept {
+        FoundKept {
+            content: seq,
+            record: None,
+            arrival: self.delivery.wall,
+            wall: self.delivery.wall,
+            envelope: silent_envelope(EIGHT_BIT, &self.sender, [&*self.recipient]),
+            recipients: vec![0],
+            database: Some(self.database),
         }
     }
 }
@@ -89,9 +130,15 @@ struct State {
     messages: BTreeMap<u64, Found>,
     copies: BTreeMap<(Box<str>, CopyKey), FoundCopy>,
     debts: Vec<Debt>,
-    /// Deliveries: key and arrival.
-    keys: Vec<([u8; 16], u64)>,
-    mailbox: BTreeSet<Seq>,
+    /// Deliveries, with their databases.
+    deliveries: BTreeMap<Seq, FoundDelivery>,
+    /// What the Safety Net keeps once it is over, by sequence.
+    notes: BTreeMap<u64, (Seq, u64, Vec<u32>)>,
+    safety: BTreeMap<Kept, FoundKept>,
+    requests: BTreeMap<u64, (Resubmit, Seq)>,
+    /// Mounted, the peer that has it instead, the record.
+    databases: BTreeMap<Box<str>, (bool, Box<str>, Seq)>,
+    since: Option<(u64, Seq)>,
     predecessors: BTreeMap<DatabaseId, salvage::Found>,
     /// Which message is kept for whom under which id.
     kept: BTreeMap<Party, u64>,
@@ -199,15 +246,25 @@ impl State {
                 }
             }
             Header::Mailbox {
+                mailbox_database,
+                recipient,
+                sender,
                 key,
                 arrival,
                 settles,
-                ..
             } => {
-                self.mailbox.insert(seq);
-                if key != [0; 16] {
-                    self.keys.push((key, arrival));
-                }
+                let delivery = Delivery {
+                    wall: arrival,
+                    key,
+                    queued: settles.is_some(),
+                };
+                let found = FoundDelivery {
+                    database: mailbox_database,
+                    recipient,
+                    sender,
+                    delivery,
+                };
+                self.deliveries.insert(seq, found);
                 if let Some((sequence, at)) = settles
                     && let Some(found) = self.messages.get_mut(&sequence)
                 {
@@ -263,6 +320,33 @@ impl State {
                 }
             }
             Header::Hold(hold) => self.hold(seq, hold),
+            Header::Database {
+                name,
+                mounted,
+                at,
+                as_of,
+            } => {
+                if let Some(as_of) = as_of {
+                    self.lose_after(&name, as_of);
+                }
+                self.databases.insert(name, (mounted, at, seq));
+            }
+            Header::Kept {
+                what,
+                wall,
+                recipients,
+            } => self.keep(seq, what, wall, recipients),
+            Header::Resubmitted {
+                sequence,
+                what,
+                wall,
+                request,
+                recipients,
+            } => self.resubmitted(seq, sequence, (what, request, wall, recipients)),
+            Header::Request(request) => {
+                self.requests.insert(request.id, (request, seq));
+            }
+            Header::SafetyNet { since } => self.since = Some((since, seq)),
         }
     }
 
@@ -366,8 +450,119 @@ impl State {
         }
     }
 
+    /// A database lost what was delivered into it after a time.
+    fn lose_after(&mut self, name: &str, as_of: u64) {
+        let lost: Vec<Seq> = self
+            .deliveries
+            .iter()
+            .filter(|(_, d)| &*d.database == name && d.delivery.wall > as_of)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in lost {
+            if let Some(found) = self.deliveries.remove(&seq)
+                && !found.delivery.queued
+            {
+                self.safety.insert(Kept::Lost(seq.0), found.lost(seq));
+            }
+        }
+    }
+
+    /// A message of ours will be kept when it is over; a copy is kept now.
+    fn keep(&mut self, seq: Seq, what: Kept, wall: u64, recipients: Vec<u32>) {
+        match what {
+            Kept::Own(sequence) => {
+                if let Some(found) = self.messages.get_mut(&sequence) {
+                    found.records.push(seq);
+                    self.notes.insert(sequence, (seq, wall, recipients));
+                }
+            }
+            Kept::Copy(primary, key) => {
+                if let Some(copy) = self.copies.remove(&(primary.clone(), key.clone())) {
+                    let kept = FoundKept {
+                        content: copy.record,
+                        record: Some(seq),
+                        arrival: copy.arrival,
+                        wall,
+                        envelope: copy.envelope,
+                        recipients,
+                        database: None,
+                    };
+                    self.safety.insert(Kept::Copy(primary, key), kept);
+                }
+            }
+            Kept::Lost(_) => {}
+        }
+    }
+
+    /// Something kept became a message of ours.
+    fn resubmitted(&mut self, seq: Seq, sequence: u64, replay: (Kept, u64, u64, Vec<u32>)) {
+        let moved;
+        let kept = match (self.safety.get(&replay.0), &replay.0) {
+            (Some(kept), _) => kept,
+            // Of a database that has moved away.
+            (None, Kept::Lost(record)) => match self.deliveries.get(&Seq(*record)) {
+                Some(found) => {
+                    moved = found.clone().lost(Seq(*record));
+                    &moved
+                }
+                None => return,
+            },
+            (None, _) => return,
+        };
+        let from = &kept.envelope;
+        let recipients = replay.3.iter();
+        let chosen = recipients.filter_map(|at| from.recipients.get(*at as usize));
+        let envelope = silent_envelope(from.flags, &from.sender, chosen.map(|r| &**r));
+        let found = Found {
+            arrival: kept.arrival,
+            envelope,
+            content: kept.content,
+            records: vec![seq],
+            settled: BTreeMap::new(),
+            holders: Vec::new(),
+            origin: None,
+            replay: Some(replay),
+            hold: FoundHold::default(),
+        };
+        self.messages.insert(sequence, found);
+    }
+
+    /// A message that is done goes into the Safety Net, if that was noted.
+    fn done(&mut self, sequence: u64, found: Found) {
+        let Some((record, wall, recipients)) = self.notes.remove(&sequence) else {
+            return;
+        };
+        if let Some((what, _, _, indices)) = &found.replay
+            && let Some(old) = self.safety.get_mut(what)
+        {
+            // It is kept under its new delivery from now on.
+            let again: Vec<u32> = recipients
+                .iter()
+                .filter_map(|at| indices.get(*at as usize).copied())
+                .collect();
+            old.recipients.retain(|at| !again.contains(at));
+            if old.recipients.is_empty() {
+                self.safety.remove(what);
+            }
+        }
+        let kept = FoundKept {
+            content: found.content,
+            record: Some(record),
+            arrival: found.arrival,
+            wall,
+            envelope: found.envelope,
+            recipients,
+            database: None,
+        };
+        self.safety.insert(Kept::Own(sequence), kept);
+    }
+
     fn over(&mut self, seq: Seq, sequence: u64, tell: Vec<Tell>, withdrawn: bool) {
-        self.messages.remove(&sequence);
+        if let Some(found) = self.messages.remove(&sequence)
+            && !withdrawn
+        {
+            self.done(sequence, found);
+        }
         self.debts.retain(|(_, _, about, _)| *about != sequence);
         self.debts.extend(
             tell.into_iter()
@@ -393,7 +588,7 @@ pub(crate) fn contents(records: &[Record]) -> Result<Contents, (u64, &'static st
         messages: state.messages.len() as u64,
         copies: state.copies.len() as u64,
         notifications: told.len() as u64,
-        deliveries: state.mailbox.len() as u64,
+        deliveries: state.deliveries.len() as u64,
     })
 }
 
@@ -473,6 +668,7 @@ impl Queue {
             entry.host = Some(host(peer.address, peer.tls, &peer.tls_name));
             entry.place = config.place(peer);
             entry.tracks = config.tracks(peer);
+            entry.holds = peer.role == Role::Transport;
             peers.push(entry);
         }
         for (at, peer) in peers.iter().enumerate() {
@@ -497,6 +693,10 @@ impl Queue {
         #[cfg(not(feature = "defects"))]
         let database = store.database_id();
         let turn = (rng.next() % 1024) as usize;
+        let databases = match config.role {
+            Role::Mailbox => config.databases.iter().map(|n| Database::new(n)).collect(),
+            Role::Transport => Vec::new(),
+        };
         Self {
             key: config.cluster_key.as_deref().map(ClusterKey::new),
             config,
@@ -521,6 +721,8 @@ impl Queue {
             abilities: crate::io::Abilities::default(),
             routes,
             mailboxes: Mailboxes::default(),
+            databases,
+            safety: Safety::default(),
             counters: Counters::default(),
             body_bytes: 0,
             level: Pressure::Normal,
@@ -549,15 +751,12 @@ impl Queue {
     }
 
     fn restore(&mut self, state: State, all: &[Seq], disk: &dyn Disk) -> Result<(), BootError> {
-        let mut live = state.mailbox;
+        let mut live: BTreeSet<Seq> = state.deliveries.keys().copied().collect();
         let mut completes: BTreeMap<Seq, u32> = BTreeMap::new();
-        for (sequence, found) in state.messages {
+        for found in state.messages.values() {
             if let Some(record) = found.hold.record {
                 *completes.entry(record).or_default() += 1;
             }
-            let body = self.store.read(disk, found.content)?;
-            live.extend(&found.records);
-            self.restore_message(sequence, found, body);
         }
         for ((primary, key), copy) in state.copies {
             let body = self.store.read(disk, copy.record)?;
@@ -576,9 +775,6 @@ impl Queue {
             };
             self.peers[peer].held.insert(key, held);
         }
-        self.restore_predecessors(state.predecessors, &mut live, |queue, seq| {
-            queue.store.read(disk, seq)
-        })?;
         let mut debts: BTreeMap<Seq, (u64, bool, Vec<Holder>)> = BTreeMap::new();
         for (record, tell, sequence, withdrawn) in state.debts {
             let peer = self.peer_named(&tell.peer);
@@ -596,6 +792,17 @@ impl Queue {
             self.mark(Mark::RecoveredDiscards);
             self.owe(record, sequence, &told, withdrawn);
         }
+        self.restore_deliveries(state.deliveries, state.databases, &mut live);
+        self.restore_safety_net(state.safety, &mut live);
+        for (sequence, found) in state.messages {
+            let body = self.store.read(disk, found.content)?;
+            live.extend(&found.records);
+            live.insert(found.content);
+            self.restore_message(sequence, found, body);
+        }
+        self.restore_predecessors(state.predecessors, &mut live, |queue, seq| {
+            queue.store.read(disk, seq)
+        })?;
         for (record, _) in state.reports.values() {
             *completes.entry(*record).or_default() += 1;
         }
@@ -608,13 +815,12 @@ impl Queue {
             self.mark(Mark::RecoveredDiscards);
             self.owe_report(Tracked { peer, key }, sequence, record);
         }
-        let window = self.window();
-        for (key, arrival) in state.keys {
-            let until = arrival.saturating_add(window);
-            if until > self.now.wall {
-                self.mailboxes.remember(key, until);
-            }
+        if let Some((since, record)) = state.since {
+            self.safety.since = since;
+            self.safety.since_record = record;
+            live.insert(record);
         }
+        self.restore_requests(state.requests, &mut live);
         for seq in all {
             if !live.contains(seq) {
                 self.store.release(*seq);
@@ -636,9 +842,115 @@ impl Queue {
         Ok(())
     }
 
-    fn restore_message(&mut self, sequence: u64, found: Found, body: Bytes) {
+    fn restore_deliveries(
+        &mut self,
+        deliveries: BTreeMap<Seq, FoundDelivery>,
+        databases: BTreeMap<Box<str>, (bool, Box<str>, Seq)>,
+        live: &mut BTreeSet<Seq>,
+    ) {
+        let window = self.window();
+        for (seq, found) in deliveries {
+            let (name, delivery) = (found.database, found.delivery);
+            let until = delivery.wall.saturating_add(window);
+            if delivery.key != [0; 16] && until > self.now.wall {
+                self.mailboxes.remember(delivery.key, until);
+            }
+            let at = self.databases.iter().position(|d| d.name == name);
+            if let Some(at) = at {
+                self.databases[at].deliveries.insert(seq, delivery);
+            }
+        }
+        for (name, (mounted, at, record)) in databases {
+            let at = self.find_peer(&at);
+            if let Some(database) = self.databases.iter_mut().find(|d| d.name == name) {
+                database.mounted = mounted;
+                database.at = at;
+                database.record = record;
+                live.insert(record);
+            }
+        }
+    }
+
+    fn restore_safety_net(&mut self, kept: BTreeMap<Kept, FoundKept>, live: &mut BTreeSet<Seq>) {
+        for (what, found) in kept {
+            let shadow = matches!(what, Kept::Copy(..));
+            if shadow && !self.config.shadow_redundancy_enabled {
+                // Without shadow redundancy there is no shadow Safety Net.
+                continue;
+            }
+            self.mark(Mark::RecoveredSafetyNet);
+            live.insert(found.content);
+            live.extend(found.record);
+            let entry = Entry {
+                content: found.content,
+                record: found.record,
+                arrival: found.arrival,
+                wall: found.wall,
+                envelope: found.envelope,
+                recipients: found.recipients,
+                database: found.database.and_then(|name| self.database_number(&name)),
+                until: self.hold_until(found.wall),
+            };
+            self.keep_entry(what, entry);
+        }
+    }
+
+    fn restore_requests(
+        &mut self,
+        requests: BTreeMap<u64, (Resubmit, Seq)>,
+        live: &mut BTreeSet<Seq>,
+    ) {
+        let last = requests.keys().next_back().copied().unwrap_or(0);
+        self.safety.next_request = last + 1;
+        for (id, (kept, record)) in requests {
+            if kept.removed {
+                if id == last {
+                    self.safety.last_request = Some(record);
+                    live.insert(record);
+                }
+                continue;
+            }
+            live.insert(record);
+            let mut request = Request::new(kept, record, self.now.mono);
+            for (sequence, message) in &self.messages {
+                if message.replay.as_ref().is_some_and(|r| r.request == id) {
+                    request.reopen(*sequence);
+                }
+            }
+            self.safety.requests.insert(id, request);
+        }
+    }
+
+    fn restore_message(&mut self, sequence: u64, mut found: Found, body: Bytes) {
         self.body_bytes += body.len() as u64;
-        let expires = self.expires_from(found.arrival);
+        let mut from = found.arrival;
+        let mut replay = None;
+        if let Some((what, request, wall, recipients)) = found.replay.take() {
+            if matches!(what, Kept::Lost(_)) {
+                if body.is_ascii() {
+                    found.envelope.flags &= !EIGHT_BIT;
+                }
+                if !self.safety.entries.contains_key(&what) {
+                    // Its mailbox needs it, too.
+                    self.safety.hold_content(found.content);
+                }
+            }
+            from = wall;
+            self.safety.hold_content(found.content);
+            self.mark(Mark::RecoveredReplay);
+            let trace = self.replay_trace(sequence, request, wall);
+            let content = found.content;
+            replay = Some((
+                Replay {
+                    what,
+                    request,
+                    content,
+                    recipients,
+                },
+                trace,
+            ));
+        }
+        let expires = self.expires_from(from);
         let mut message = Box::new(Message::new(found.arrival, expires, found.envelope, body));
         message.records = found.records;
         message.local = true;
@@ -702,15 +1014,22 @@ impl Queue {
             message.phase = Phase::Kept;
             message.complete = found.hold.record.unwrap_or(Seq(0));
         }
+        if let Some((replay, trace)) = replay {
+            message.replay = Some(replay);
+            message.trace = trace;
+        }
         self.messages.insert(sequence, message);
     }
 
     /// Goes on with what was recovered, now that the start is durable.
     pub(crate) fn resume_recovered(&mut self) {
+        self.begin_safety_net();
+        self.first_mounts();
+        let requests: Vec<u64> = self.safety.requests.keys().copied().collect();
         let sequences: Vec<u64> = self.messages.keys().copied().collect();
         for sequence in sequences {
-            let kept = |m: &Box<Message>| m.phase == Phase::Kept;
-            if self.messages.get(&sequence).is_some_and(kept) {
+            let message = self.messages.get(&sequence);
+            if message.is_some_and(|m| m.phase == Phase::Kept) {
                 continue;
             }
             self.log(EventKind::Load, Some(sequence), "", "", String::new());
@@ -732,5 +1051,12 @@ impl Queue {
         self.arm_protect();
         let peers: Vec<usize> = (0..self.peers.len()).collect();
         self.push(&peers);
+        // Those that this very start made are looked up when they are durable.
+        for request in requests {
+            if self.safety.requests[&request].record() <= self.store.durable() {
+                self.request_durable(request);
+            }
+        }
+        self.early_commands();
     }
 }

@@ -68,7 +68,7 @@ impl Queue {
                 continue;
             }
             for (at, leg) in message.legs.iter_mut().enumerate() {
-                if leg.route == LOCAL {
+                if leg.route >= LOCAL {
                     continue;
                 }
                 match leg.state {

@@ -3,6 +3,7 @@
 //! the live records of the oldest segment are written again at its end.
 //!
 //! Mailbox records stay where they are: a store that holds mailboxes grows.
+//! So does what the Safety Net keeps: its segments go when its time is over.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -24,6 +25,10 @@ enum Owner {
     Predecessor(usize),
     /// A COMPLETE record, about this message.
     Complete(u64),
+    Database(usize),
+    Request(u64),
+    LastRequest,
+    SafetyNet,
 }
 
 impl Queue {
@@ -85,7 +90,12 @@ impl Queue {
     fn settled_down(&self, sequence: u64) -> bool {
         self.messages
             .get(&sequence)
-            .is_some_and(|m| matches!(m.phase, Phase::Active | Phase::Kept) && m.children == 0)
+            // A replay keeps its content where the Safety Net has it.
+            .is_some_and(|m| {
+                matches!(m.phase, Phase::Active | Phase::Kept)
+                    && m.children == 0
+                    && m.replay.is_none()
+            })
     }
 
     /// Whose the records in `range` are.
@@ -124,6 +134,22 @@ impl Queue {
                 }
             }
         }
+        for (at, database) in self.databases.iter().enumerate() {
+            if range.contains(&database.record) {
+                owners.insert(database.record, Owner::Database(at));
+            }
+        }
+        for (id, request) in &self.safety.requests {
+            if range.contains(&request.record()) {
+                owners.insert(request.record(), Owner::Request(*id));
+            }
+        }
+        if let Some(last) = self.safety.last_request {
+            owners.insert(last, Owner::LastRequest);
+        }
+        if self.safety.since_record != Seq(0) {
+            owners.insert(self.safety.since_record, Owner::SafetyNet);
+        }
         owners
     }
 
@@ -140,6 +166,10 @@ impl Queue {
             }
             Owner::Predecessor(at) => self.write_predecessor(*at),
             Owner::Message(sequence) => self.rewrite_message(*sequence, old),
+            Owner::Database(at) => old.push(self.move_database(*at)),
+            Owner::Request(id) => old.extend(self.move_request(*id)),
+            Owner::LastRequest => old.extend(self.move_last_request()),
+            Owner::SafetyNet => old.push(self.move_since()),
             Owner::Held(peer, key) => {
                 let primary = self.peers[*peer].name.clone();
                 let Some(held) = self.peers[*peer].held.get_mut(key) else {

@@ -39,6 +39,14 @@ pub(crate) struct Held {
     pub(crate) asked_boot: u32,
 }
 
+/// A message that its primary is done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) sequence: u64,
+    /// It was refused (`451`): nothing of it may ever be delivered.
+    pub(crate) refused: bool,
+}
+
 /// What the primary said when it asked to hold a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Offer {
@@ -134,22 +142,37 @@ impl Queue {
 
     /// The primary, with this database, is done with these messages: their
     /// copies go, and nothing else. Answers with the record to wait for before
-    /// that may be confirmed.
-    pub(crate) fn discard(&mut self, peer: PeerId, database: DatabaseId, sequences: &[u64]) -> Seq {
+    /// that may be confirmed. Copies of messages that were refused go for good,
+    /// the others into the Safety Net.
+    pub(crate) fn discard(
+        &mut self,
+        peer: PeerId,
+        database: DatabaseId,
+        sequences: &[Report],
+    ) -> Seq {
         // Should the confirmation be lost, the primary is asked again although
         // nothing is held for it any more.
         self.stay_curious(peer);
         let mut removed: BTreeMap<DatabaseId, Vec<u64>> = BTreeMap::new();
-        for sequence in sequences {
+        for Report { sequence, refused } in sequences {
             // A database that continues another one speaks for it.
             let database = self.binding(peer, database, *sequence);
             let key = CopyKey {
                 database,
                 sequence: *sequence,
             };
+            #[cfg(feature = "defects")]
+            let refused =
+                &(*refused || self.config.has(crate::defect::Defect::DeliverAfterDiscard));
             if self.peers[peer].held.contains_key(&key) {
-                removed.entry(database).or_default().push(*sequence);
-                self.peers[peer].note_finished(key);
+                self.peers[peer].note_finished(key.clone());
+                if !refused && self.keep_copy(peer, &key) {
+                    self.counters.shadows_discarded += 1;
+                    self.peers[peer].note_gone(key);
+                    self.log_discard(peer, *sequence, "");
+                } else {
+                    removed.entry(database).or_default().push(*sequence);
+                }
             } else if let Some(ours) = self.peers[peer].taken.get(&key).copied() {
                 self.cancel(ours, peer);
             } else {
@@ -219,7 +242,6 @@ impl Queue {
             return;
         }
         let primary = self.peers[peer].name.clone();
-        let name = primary.to_string();
         let header = Header::Removed {
             primary,
             database,
@@ -237,16 +259,22 @@ impl Queue {
             self.free(held.body.len());
             self.store.release(held.record);
             self.peers[peer].note_gone(key);
-            if self.logging {
-                let mut text = super::name_of(sequence);
-                if !detail.is_empty() {
-                    text = format!("{text}: {detail}");
-                }
-                self.log(EventKind::HaDiscard, None, "", &name, text);
-            }
+            self.log_discard(peer, sequence, detail);
         }
         // It stands behind what it kills in the log, and goes with it.
         self.store.release(tombstone);
+    }
+
+    fn log_discard(&mut self, peer: PeerId, sequence: u64, detail: &str) {
+        if !self.logging {
+            return;
+        }
+        let name = self.peers[peer].name.to_string();
+        let mut text = super::name_of(sequence);
+        if !detail.is_empty() {
+            text = format!("{text}: {detail}");
+        }
+        self.log(EventKind::HaDiscard, None, "", &name, text);
     }
 
     /// The next copies to ask this peer about: those older than its present
@@ -317,14 +345,14 @@ impl Queue {
         &mut self,
         peer: PeerId,
         database: DatabaseId,
-        sequences: &[u64],
+        sequences: &[Report],
     ) -> (Seq, usize) {
         let taken = sequences
             .iter()
-            .filter(|s| {
+            .filter(|report| {
                 let key = CopyKey {
-                    database: self.binding(peer, database, **s),
-                    sequence: **s,
+                    database: self.binding(peer, database, report.sequence),
+                    sequence: report.sequence,
                 };
                 self.peers[peer].taken.contains_key(&key)
             })

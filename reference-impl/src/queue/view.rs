@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::message::{CopyState, LegState, Message, Phase, RecipientState};
 use super::{LOCAL, Queue, header, name_of};
-use crate::record::CopyKey;
+use crate::record::{CopyKey, Kept};
 use crate::view::{
-    DiscardRow, MessageRow, MessageState, Origin, PeerRow, QueueRow, QueuesView, RecipientRow,
-    ShadowRow,
+    DatabaseRow, DiscardRow, MessageRow, MessageState, Origin, PeerRow, QueueRow, QueuesView,
+    RecipientRow, RequestRow, SafetyNetView, ShadowRow,
 };
 
 impl Queue {
@@ -27,6 +27,9 @@ impl Queue {
             shadows: self.shadow_rows(),
             discards: self.discard_rows(),
             peers: self.peer_rows(),
+            databases: self.database_rows(),
+            safety_net: self.safety_net(),
+            requests: self.request_rows(),
             counters: self.counters,
             body_bytes: self.body_bytes,
             pressure: self.level.name().to_owned(),
@@ -56,7 +59,8 @@ impl Queue {
         let node = &self.config.name;
         let mut rows = Vec::new();
         for (route, count) in counts {
-            if route == LOCAL {
+            if route >= LOCAL {
+                rows.extend(self.database_queue(route, count, retries.get(&route).copied()));
                 continue;
             }
             let entry = &self.routes.list[route];
@@ -107,6 +111,82 @@ impl Queue {
             });
         }
         rows
+    }
+
+    /// The delivery queue of a mailbox database.
+    fn database_queue(&self, route: usize, count: u64, next: Option<u64>) -> Option<QueueRow> {
+        let database = self.databases.get(route - LOCAL)?;
+        let (node, name) = (&self.config.name, &database.name);
+        let (status, error) = if database.mounted {
+            ("Active", String::new())
+        } else {
+            let why = format!("451 4.3.2 Mailbox database {name} is not mounted");
+            ("Retry", why)
+        };
+        Some(QueueRow {
+            identity: format!("{node}\\{name}"),
+            delivery_type: "SmtpDeliveryToMailbox".to_owned(),
+            next_hop_domain: name.to_string(),
+            status: status.to_owned(),
+            message_count: count,
+            last_error: error,
+            next_retry: next.map(|at| at.saturating_sub(self.now.mono)),
+        })
+    }
+
+    fn database_rows(&self) -> Vec<DatabaseRow> {
+        self.databases
+            .iter()
+            .map(|database| DatabaseRow {
+                name: database.name.to_string(),
+                mounted: database.mounted,
+                at: database
+                    .at
+                    .map_or_else(String::new, |peer| self.peers[peer].name.to_string()),
+                deliveries: database.deliveries.len() as u64,
+            })
+            .collect()
+    }
+
+    fn safety_net(&self) -> SafetyNetView {
+        let mut view = SafetyNetView {
+            since: self.safety.since,
+            ..SafetyNetView::default()
+        };
+        for what in self.safety.entries.keys() {
+            match what {
+                Kept::Own(_) => view.primary += 1,
+                Kept::Copy(..) => view.shadow += 1,
+                Kept::Lost(_) => view.lost += 1,
+            }
+        }
+        view
+    }
+
+    /// The resubmit requests.
+    pub(crate) fn request_rows(&self) -> Vec<RequestRow> {
+        self.safety
+            .requests
+            .values()
+            .map(|request| RequestRow {
+                id: request.kept.id,
+                database: request.kept.database.to_string(),
+                start: request.kept.start,
+                end: request.kept.end,
+                shadow_of: request.kept.shadow_of.to_string(),
+                asker: request.kept.asker.to_string(),
+                state: request.state().to_owned(),
+                replays: request.replays,
+                failures: request.failures,
+                waiting_for: request
+                    .kept
+                    .asked
+                    .iter()
+                    .filter(|asked| !asked.done)
+                    .map(|asked| asked.peer.to_string())
+                    .collect(),
+            })
+            .collect()
     }
 
     fn message_row(&self, sequence: u64, message: &Message) -> MessageRow {

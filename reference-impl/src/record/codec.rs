@@ -1,7 +1,7 @@
 //! Fields of record headers: little-endian integers, counted texts and lists.
 
 use super::envelope::WITH_DSN;
-use super::{About, Bad, CopyKey, DsnRecipient, DsnRequest, Envelope, Settled, Tell};
+use super::{About, Bad, CopyKey, DsnRecipient, DsnRequest, Envelope, Kept, Settled, Tell};
 use crate::store::DatabaseId;
 
 /// Appends fields.
@@ -53,6 +53,24 @@ impl Writer<'_> {
     pub(super) fn key(&mut self, key: &CopyKey) {
         self.database(key.database);
         self.u64(key.sequence);
+    }
+
+    pub(super) fn kept(&mut self, what: &Kept) {
+        match what {
+            Kept::Own(sequence) => {
+                self.u8(1);
+                self.u64(*sequence);
+            }
+            Kept::Copy(primary, key) => {
+                self.u8(2);
+                self.text(primary);
+                self.key(key);
+            }
+            Kept::Lost(record) => {
+                self.u8(3);
+                self.u64(*record);
+            }
+        }
     }
 
     pub(super) fn envelope(&mut self, envelope: &Envelope) {
@@ -157,6 +175,15 @@ impl<'a> Reader<'a> {
             database: self.database()?,
             sequence: self.u64()?,
         })
+    }
+
+    pub(super) fn kept(&mut self) -> Result<Kept, Bad> {
+        match self.u8()? {
+            1 => Ok(Kept::Own(self.u64()?)),
+            2 => Ok(Kept::Copy(self.text()?, self.key()?)),
+            3 => Ok(Kept::Lost(self.u64()?)),
+            _ => Err("a known thing to keep"),
+        }
     }
 
     pub(super) fn envelope(&mut self) -> Result<Envelope, Bad> {

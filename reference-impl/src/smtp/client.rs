@@ -437,6 +437,9 @@ impl Client {
                 Some(Work::Copy(attempt)) => self.copy(attempt, queue),
                 Some(Work::Poll) => self.ask(queue),
                 Some(Work::Withdraw) => self.begin_query(Query::Withdraw, queue),
+                Some(Work::Resubmit(request)) => {
+                    self.begin_query(Query::Resubmit(request), queue);
+                }
                 None => {
                     let idle = queue.config.send_connection_idle_time;
                     self.link.deadline = queue.later(idle);
@@ -556,8 +559,10 @@ fn offers(reply: &Reply<'_>) -> Offers {
             "SIZE" => offers.size = Some(words.next().and_then(|n| n.parse().ok())),
             "DSN" => offers.dsn = true,
             "STARTTLS" => offers.starttls = true,
-            "XSHADOWREQUEST" => offers.shadow = true,
             "XSHADOW" => offers.track = true,
+            // Either is a sign of a peer; without shadow redundancy there is
+            // the second alone.
+            "XSHADOWREQUEST" | "XRESUBMIT" => offers.shadow = true,
             _ => {}
         }
     }

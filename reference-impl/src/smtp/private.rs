@@ -13,7 +13,7 @@ use crate::config::Place;
 use crate::event::EventKind;
 use crate::hex;
 use crate::mark::Mark;
-use crate::queue::{Offer, PeerId, Queue, Tracked, Waiter};
+use crate::queue::{Offer, PeerId, Queue, Report, Tracked, Waiter};
 use crate::record::CopyKey;
 use crate::store::{DatabaseId, Seq};
 
@@ -29,6 +29,7 @@ pub const PRIVATE_VERBS: &[&str] = &[
     "XQSTATUS",
     "XSHADOWABORT",
     "XINVENTORY",
+    "XRESUBMIT",
 ];
 
 /// The verbs of the handshake: the only ones that need no authentication.
@@ -71,6 +72,7 @@ impl Server {
             "XQCONFIRM" => self.xqconfirm(&words, peer, database, queue),
             "XQSTATUS" => self.xqstatus(&words, peer, database, queue),
             "XINVENTORY" => self.xinventory(&words, peer, queue),
+            "XRESUBMIT" => self.xresubmit(&words, peer, queue),
             _ => self.xshadowabort(&words, peer, database, queue),
         }
     }
@@ -230,7 +232,12 @@ impl Server {
             _ => return self.syntax(),
         };
         let (sequences, more) = if hold {
-            queue.report_done(peer, database)
+            let (done, more) = queue.report_done(peer, database);
+            let done = done.into_iter().map(|sequence| Report {
+                sequence,
+                refused: false,
+            });
+            (done.collect(), more)
         } else {
             queue.report(peer)
         };
@@ -238,8 +245,8 @@ impl Server {
         let mut reply = String::new();
         for line in sequences.chunks(24) {
             reply.push_str("250-2.0.0");
-            for sequence in line {
-                let _ = write!(reply, " {sequence:x}");
+            for report in line {
+                let _ = write!(reply, " {}", report_word(*report));
             }
             reply.push_str("\r\n");
         }
@@ -251,7 +258,7 @@ impl Server {
             self.token,
             u8::from(more)
         );
-        self.reported = sequences;
+        self.reported = sequences.iter().map(|report| report.sequence).collect();
         self.link.write(&reply);
     }
 
@@ -309,7 +316,7 @@ impl Server {
         database: DatabaseId,
         queue: &mut Queue,
     ) {
-        let Some(sequences) = numbers(words) else {
+        let Some(sequences) = reports(words) else {
             return self.syntax();
         };
         let (record, taken): (Seq, usize) = queue.withdrawn_by(peer, database, &sequences);
@@ -317,6 +324,60 @@ impl Server {
         let reply = format!("250 2.0.0 taken-over={taken}\r\n");
         queue.wait(record, Waiter::Answer(self.link.conn, reply));
     }
+}
+
+impl Server {
+    /// `XRESUBMIT <database> <start> <end> [<primary>]`
+    fn xresubmit(&mut self, words: &[&str], peer: PeerId, queue: &mut Queue) {
+        if queue.peers[peer].place == Place::Outside {
+            return self.error("550 5.7.1 Outside the boundary of this node\r\n");
+        }
+        let (database, start, end, shadow_of) = match *words {
+            [database, start, end] => (database, start, end, ""),
+            [database, start, end, primary] => (database, start, end, primary),
+            _ => return self.syntax(),
+        };
+        let (Ok(start), Ok(end)) = (start.parse::<u64>(), end.parse::<u64>()) else {
+            return self.syntax();
+        };
+        if start >= end {
+            return self.error("501 5.5.4 The start must be before the end\r\n");
+        }
+        if queue.database_number(database).is_none() {
+            return self.error("550 5.1.2 No such mailbox database\r\n");
+        }
+        let Some(id) = queue.requested_by(peer, database, start, end, shadow_of) else {
+            return self.error("452 4.3.1 Too many requests\r\n");
+        };
+        self.block();
+        let reply = format!("250 2.0.0 request={id} {}\r\n", queue.request_state(id));
+        queue.wait(
+            queue.store.appended(),
+            Waiter::Answer(self.link.conn, reply),
+        );
+    }
+}
+
+/// A sequence as it is reported done: refused ones begin with a hyphen.
+pub(super) fn report_word(report: Report) -> String {
+    let hyphen = if report.refused { "-" } else { "" };
+    format!("{hyphen}{:x}", report.sequence)
+}
+
+/// The same, read.
+pub(super) fn report(word: &str) -> Option<Report> {
+    let (refused, digits) = match word.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, word),
+    };
+    number(digits).map(|sequence| Report { sequence, refused })
+}
+
+fn reports(words: &[&str]) -> Option<Vec<Report>> {
+    if words.is_empty() || words.len() > MAX_SEQUENCES {
+        return None;
+    }
+    words.iter().map(|word| report(word)).collect()
 }
 
 /// A sequence: 1 to 16 hexadecimal digits.

@@ -12,7 +12,7 @@ use super::link::Close;
 use super::private;
 use super::reply::Reply;
 use crate::mark::Mark;
-use crate::queue::{LINE, Queue, Waiter};
+use crate::queue::{LINE, Queue, Report, Waiter};
 use crate::store::DatabaseId;
 
 /// Where the dialogue stands.
@@ -34,6 +34,8 @@ pub(super) enum Query {
     Inventory { database: DatabaseId, part: Part },
     /// What the inventory decided is on its way to the disk.
     Sorting,
+    /// XRESUBMIT for this request is out.
+    Resubmit(u64),
 }
 
 impl Client {
@@ -77,15 +79,27 @@ impl Client {
                     return self.next(queue);
                 }
                 let discards = &queue.peers[peer].discards;
-                if asked
+                let refused = |s: &u64| discards.get(s).is_some_and(|d| d.withdrawn);
+                let words: Vec<String> = asked
                     .iter()
-                    .any(|s| discards.get(s).is_some_and(|d| d.withdrawn))
-                {
+                    .map(|sequence| {
+                        private::report_word(Report {
+                            sequence: *sequence,
+                            refused: refused(sequence),
+                        })
+                    })
+                    .collect();
+                if asked.iter().any(refused) {
                     queue.mark(Mark::AbortSent);
                 }
-                self.asked.clone_from(&asked);
-                self.write_sequences("XSHADOWABORT", &asked);
+                self.link
+                    .write(&format!("XSHADOWABORT {}\r\n", words.join(" ")));
+                self.asked = asked;
             }
+            Query::Resubmit(request) => match queue.question(request) {
+                Some(line) => self.link.write(&line),
+                None => return self.next(queue),
+            },
             Query::Removing { .. }
             | Query::Confirm { .. }
             | Query::Orphans
@@ -132,6 +146,15 @@ impl Client {
         if let Query::Inventory { database, part } = query {
             return self.inventory_reply(database, part, reply, queue);
         }
+        if let Query::Resubmit(request) = query {
+            let line = reply.last_line().into_owned();
+            // Whoever refuses will not replay: as good as silent.
+            if reply.positive() {
+                let done = line.split(' ').nth(2) == Some("done");
+                queue.answered_request(request, peer, done);
+            }
+            return self.next(queue);
+        }
         if !reply.positive() {
             // The node at the other end lives but does not answer: no contact.
             return self.lost(&reply.summary(), Close::Shutdown, queue);
@@ -146,7 +169,8 @@ impl Client {
                     return self.begin_query(Query::Status, queue);
                 }
                 let record = if self.hold {
-                    queue.release_kept(peer, self.database, &report.sequences)
+                    let ids: Vec<u64> = report.sequences.iter().map(|r| r.sequence).collect();
+                    queue.release_kept(peer, self.database, &ids)
                 } else {
                     queue.discard(peer, self.database, &report.sequences)
                 };
@@ -189,7 +213,11 @@ impl Client {
                 queue.pushes_told(peer, &asked, &taken);
                 self.begin_query(Query::Withdraw, queue);
             }
-            Query::Removing { .. } | Query::Orphans | Query::Inventory { .. } | Query::Sorting => {
+            Query::Removing { .. }
+            | Query::Orphans
+            | Query::Inventory { .. }
+            | Query::Sorting
+            | Query::Resubmit(_) => {
                 self.lost("a reply that nothing was asked for", Close::Abort, queue);
             }
         }
@@ -232,6 +260,8 @@ impl Client {
             Query::Withdraw => return queue.mark(Mark::AbortLost),
             Query::Inventory { .. } | Query::Sorting => queue.mark(Mark::InventoryBroken),
             Query::Status | Query::Orphans => {}
+            // It is asked again in a while.
+            Query::Resubmit(_) => return,
         }
         queue.poll_failed(peer, why);
     }
@@ -239,13 +269,13 @@ impl Client {
 
 /// A report of discards.
 #[derive(Debug, PartialEq, Eq)]
-struct Report {
-    sequences: Vec<u64>,
+struct Discards {
+    sequences: Vec<Report>,
     token: u32,
     more: bool,
 }
 
-fn parse_report(reply: &Reply<'_>) -> Option<Report> {
+fn parse_report(reply: &Reply<'_>) -> Option<Discards> {
     let lines: Vec<String> = reply
         .lines()
         .map(|line| String::from_utf8_lossy(line).into_owned())
@@ -254,7 +284,7 @@ fn parse_report(reply: &Reply<'_>) -> Option<Report> {
     let mut sequences = Vec::new();
     for line in rest {
         for word in line.split(' ').skip(1) {
-            sequences.push(private::number(word)?);
+            sequences.push(private::report(word)?);
         }
     }
     let mut fields = last.split(' ').skip(1);
@@ -265,7 +295,7 @@ fn parse_report(reply: &Reply<'_>) -> Option<Report> {
         "1" => true,
         _ => return None,
     };
-    (count == sequences.len() && fields.next().is_none()).then_some(Report {
+    (count == sequences.len() && fields.next().is_none()).then_some(Discards {
         sequences,
         token,
         more,
@@ -277,23 +307,25 @@ mod tests {
     use super::super::reply;
     use super::*;
 
-    fn report(wire: &str) -> Option<Report> {
+    fn report(wire: &str) -> Option<Discards> {
         parse_report(&reply::parse(wire.as_bytes()).unwrap().unwrap().0)
     }
 
     #[test]
     fn reports() {
         assert_eq!(
-            report("250-2.0.0 a 1f\r\n250-2.0.0 3\r\n250 2.0.0 count=3 token=7 more=1\r\n"),
-            Some(Report {
-                sequences: vec![10, 31, 3],
+            report("250-2.0.0 a -1f\r\n250-2.0.0 3\r\n250 2.0.0 count=3 token=7 more=1\r\n"),
+            Some(Discards {
+                sequences: [(10, false), (31, true), (3, false)]
+                    .map(|(sequence, refused)| Report { sequence, refused })
+                    .to_vec(),
                 token: 7,
                 more: true
             })
         );
         assert_eq!(
             report("250 2.0.0 count=0 token=1 more=0\r\n"),
-            Some(Report {
+            Some(Discards {
                 sequences: vec![],
                 token: 1,
                 more: false

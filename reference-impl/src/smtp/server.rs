@@ -521,6 +521,9 @@ impl Server {
         } else if config.copies() && queue.key.is_some() {
             self.link
                 .write("250-ENHANCEDSTATUSCODES\r\n250 XSHADOWREQUEST\r\n");
+        } else if queue.key.is_some() && queue.has_safety_net() {
+            self.link
+                .write("250-ENHANCEDSTATUSCODES\r\n250 XRESUBMIT\r\n");
         } else {
             self.link.write("250 ENHANCEDSTATUSCODES\r\n");
         }

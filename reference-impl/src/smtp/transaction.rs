@@ -76,8 +76,11 @@ impl Client {
             tracked: false,
         };
         let impossible = self.impossible(message, &transaction.recipients);
-        // Only who offers it and has proved itself is asked to track.
-        let tracks = self.peer.is_some_and(|peer| queue.peers[peer].tracks);
+        // Only who offers it and has proved itself is asked to track. What a
+        // replay sends is of the Safety Net, and its content stays there.
+        let replay = |m: &crate::queue::Message| m.replay.is_some();
+        let tracks = self.peer.is_some_and(|peer| queue.peers[peer].tracks)
+            && !queue.messages.get(&sequence).is_some_and(|m| replay(m));
         if tracks && self.offers.track && queue.config.holds() {
             transaction.shadow = Some(queue.sequence());
         } else if queue.is_promotion(sequence, leg) {

@@ -487,11 +487,19 @@ impl Store {
     /// [`StoreError::Damaged`] when the bytes are not what was written,
     /// [`StoreError::Io`], [`StoreError::Poisoned`].
     pub fn read(&self, disk: &dyn Disk, seq: Seq) -> Result<Bytes, StoreError> {
+        Ok(self.read_parts(disk, seq)?.2)
+    }
+
+    /// Reads a durable record whole: kind, header and body.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_parts(&self, disk: &dyn Disk, seq: Seq) -> Result<(u8, Bytes, Bytes), StoreError> {
         let extent = self.extent(seq)?;
         let bytes = disk
             .read(&extent.file, extent.offset, extent.len)
             .map_err(StoreError::io(format!("read record {seq}")))?;
-        self.body_of(seq, &Bytes::from(bytes))
+        self.parts_of(seq, &Bytes::from(bytes))
     }
 
     /// Where a durable record lies; for hosts that read it themselves and then
@@ -545,6 +553,20 @@ impl Store {
             return Err(damaged("another record lies here"));
         }
         Ok(bytes.slice_ref(body))
+    }
+
+    /// Checks the bytes of a record's [`Extent`] and answers with its kind,
+    /// header and body, which share their memory.
+    ///
+    /// # Errors
+    /// As [`Store::body_of`].
+    pub fn parts_of(&self, seq: Seq, bytes: &Bytes) -> Result<(u8, Bytes, Bytes), StoreError> {
+        let body = self.body_of(seq, bytes)?;
+        let (segment, entry) = self.entry(seq).ok_or(StoreError::NotFound(seq))?;
+        let (head, header, _) = RecordHead::decode(bytes, self.database.tag()).map_err(|what| {
+            StoreError::damaged(&segment.file, entry.offset, format!("record {seq}: {what}"))
+        })?;
+        Ok((head.kind, bytes.slice_ref(header), body))
     }
 
     fn in_service(&self) -> Result<(), StoreError> {

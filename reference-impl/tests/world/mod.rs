@@ -8,6 +8,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod hold;
+pub(crate) mod mailboxes;
 pub(crate) mod sink;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -85,6 +86,12 @@ enum Event {
         life: u32,
         at: u64,
     },
+    Read {
+        node: usize,
+        life: u32,
+        read: u64,
+        result: std::io::Result<bytes::Bytes>,
+    },
 }
 
 /// A node and all that is its own.
@@ -95,6 +102,8 @@ pub(crate) struct Slot {
     pub disk: MemDisk,
     pub node: Option<Node>,
     pub events: Vec<NodeEvent>,
+    /// Answers to commands, in order.
+    pub answers: Vec<String>,
     pub fatal: Option<String>,
     /// Nanoseconds of one disk operation.
     pub disk_op: u64,
@@ -236,6 +245,7 @@ impl World {
                 disk: MemDisk::new(Persistence::Posix),
                 node: None,
                 events: Vec::new(),
+                answers: Vec::new(),
                 fatal: None,
                 disk_op: OP,
                 life: 0,
@@ -419,6 +429,22 @@ impl World {
                     let at = self.now + self.nodes[n].disk_op;
                     self.schedule(at, Event::Op { node: n, life });
                 }
+                Output::Read { read, extent } => {
+                    let result = self.nodes[n]
+                        .disk
+                        .read(&extent.file, extent.offset, extent.len)
+                        .map(Into::into);
+                    let life = self.nodes[n].life;
+                    let at = self.now + self.nodes[n].disk_op;
+                    let event = Event::Read {
+                        node: n,
+                        life,
+                        read,
+                        result,
+                    };
+                    self.schedule(at, event);
+                }
+                Output::Admin { answer, .. } => self.nodes[n].answers.push(answer),
                 Output::WakeAt(at) => {
                     let life = self.nodes[n].life;
                     self.nodes[n].wake = at;
@@ -706,6 +732,16 @@ impl World {
                     );
                 }
             }
+            Event::Read {
+                node,
+                life,
+                read,
+                result,
+            } => {
+                if self.nodes[node].life == life {
+                    self.feed(node, Input::Read { read, result });
+                }
+            }
             Event::Wake { node, life, at } => {
                 if self.nodes[node].life == life && self.nodes[node].wake == at {
                     self.feed(node, Input::Wake);
@@ -904,6 +940,23 @@ impl World {
     /// Tells a node to send its delivery queues to another one.
     pub(crate) fn redirect(&mut self, n: usize, to: &str) {
         self.feed(n, Input::Redirect { to });
+    }
+
+    /// Gives a node a command and waits for the answer, one JSON object.
+    pub(crate) fn command(&mut self, n: usize, line: &str) -> String {
+        let before = self.nodes[n].answers.len();
+        let command = line.parse().expect("a command");
+        let ticket = before as u64;
+        self.feed(n, Input::Admin { ticket, command });
+        self.until("an answer", Duration::from_secs(10), |w| {
+            w.nodes[n].answers.len() > before
+        });
+        self.nodes[n].answers[before].clone()
+    }
+
+    /// The wall clock, Unix milliseconds.
+    pub(crate) fn wall(&self) -> u64 {
+        self.clock().wall
     }
 
     /// Tells a node to drain.

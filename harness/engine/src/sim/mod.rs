@@ -135,6 +135,13 @@ enum Coming {
     },
     /// A disk's work is done, or stops.
     Disk { node: usize, turn: u64 },
+    /// A disk has read something.
+    Read {
+        node: usize,
+        life: u32,
+        read: u64,
+        result: std::io::Result<bytes::Bytes>,
+    },
     /// A node's timer.
     Wake { node: usize, life: u32 },
     /// A started process begins to serve.
@@ -338,6 +345,16 @@ impl<W: Sink> SimWorld<W> {
             Coming::Knock { conn } => self.knock(conn),
             Coming::Dialled { conn, error } => self.dialled(conn, error),
             Coming::Disk { node, turn } => self.disk_done(node, turn),
+            Coming::Read {
+                node,
+                life,
+                read,
+                result,
+            } => {
+                if self.nodes[node].life == life {
+                    self.node_input(node, mailproof_node::Input::Read { read, result });
+                }
+            }
             Coming::Wake { node, life } => self.wake(node, life),
             Coming::Boot { node, life } => self.boot(node, life),
             Coming::Overdue { node, life } => self.overdue(node, life),

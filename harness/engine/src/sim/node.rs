@@ -9,6 +9,7 @@ use mailproof_model::party::{Party, Witness};
 use mailproof_model::plan::Plan;
 use mailproof_model::rng::Rng;
 use mailproof_model::target::{Model, TargetFile};
+use mailproof_node::disk::Disk as _;
 use mailproof_node::{Config, ConnId, DialError, Input, Node, Now, Output};
 
 use super::net::End;
@@ -46,6 +47,8 @@ enum Waiting {
     Dialled(ConnId, Result<(), DialError>),
     Bytes(ConnId, Bytes),
     Closed(ConnId, bool),
+    Read(u64, std::io::Result<Bytes>),
+    Admin(u64, mailproof_node::admin::Command),
     Drain,
 }
 
@@ -233,6 +236,8 @@ impl<W: Sink> SimWorld<W> {
                 Input::Closed { conn, reset } => Waiting::Closed(conn, reset),
                 Input::HalfClosed { conn } => Waiting::Closed(conn, false),
                 Input::Drain => Waiting::Drain,
+                Input::Read { read, result } => Waiting::Read(read, result),
+                Input::Admin { ticket, command } => Waiting::Admin(ticket, command),
                 // Both are looked at anew when it goes on.
                 Input::Committed { .. } | Input::Wake => return,
                 // No step of a scenario redirects queues.
@@ -276,6 +281,21 @@ impl<W: Sink> SimWorld<W> {
                 // Nobody said that this world can do any of it.
                 Output::Secure { .. } | Output::CheckPassword { .. } | Output::Resolve { .. } => {}
                 Output::Commit { batch } => self.commit(node, batch.id, batch.ops),
+                Output::Read { read, extent } => {
+                    let disk = &self.nodes[node].storage.disk;
+                    let result = disk
+                        .read(&extent.file, extent.offset, extent.len)
+                        .map(Bytes::from);
+                    let at = self.clock.now() + Settings::time(self.settings.write, &mut self.rng);
+                    let coming = Coming::Read {
+                        node,
+                        life,
+                        read,
+                        result,
+                    };
+                    self.clock.at(at, coming);
+                }
+                Output::Admin { .. } => {}
                 Output::WakeAt(at) => self.wake_at(node, at),
                 Output::Mark(mark) => *self.marks.entry(mark).or_default() += 1,
                 Output::Log(event) => {
@@ -556,6 +576,12 @@ impl<W: Sink> SimWorld<W> {
                     if let Some((conn, side)) = conn {
                         self.close(conn, side, Shut::Fin);
                     }
+                }
+                Waiting::Read(read, result) => {
+                    self.node_input(node, Input::Read { read, result });
+                }
+                Waiting::Admin(ticket, command) => {
+                    self.node_input(node, Input::Admin { ticket, command });
                 }
                 Waiting::Drain => self.node_input(node, Input::Drain),
             }

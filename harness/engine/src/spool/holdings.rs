@@ -11,7 +11,7 @@ use mailproof_wire::{body_digest, identify};
 use super::files::Files;
 use super::layout::Record;
 use super::log::{self, End};
-use super::record::{CopyName, Entry, Fork, Sequence};
+use super::record::{CopyName, Entry, Fork, Kept, Sequence};
 
 /// What the store of a stopped node holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,19 +82,33 @@ struct About {
     rcpts: Vec<Rcpt>,
 }
 
+/// A message in a mailbox.
+struct Delivery {
+    database: String,
+    recipient: String,
+    at: u64,
+    msg: Option<Msg>,
+    /// Which recipient's mailbox it is, and the digest of what is there.
+    stored: Option<(Msg, Rcpt, String)>,
+}
+
 #[derive(Default)]
 struct Fold<'a> {
     run: &'a str,
     messages: BTreeMap<Sequence, Held>,
     shadows: BTreeMap<CopyName, Held>,
-    stored: BTreeMap<(Msg, Rcpt, String), u32>,
+    /// What is over: owed to nobody, and named again only when the Safety Net
+    /// sends it once more.
+    past: BTreeMap<Kept, Held>,
+    /// Deliveries by their record's number.
+    deliveries: BTreeMap<u64, Delivery>,
     damage: Option<String>,
 }
 
 impl Fold<'_> {
     fn take(&mut self, record: &Record<'_>) {
         match Entry::read(record.kind, record.header) {
-            Ok(entry) => self.entry(entry, record.body),
+            Ok(entry) => self.entry(record.seq, entry, record.body),
             Err(why) => self.damage(format!(
                 "record {} of kind {} cannot be read: {why}",
                 record.seq, record.kind
@@ -104,7 +118,7 @@ impl Fold<'_> {
 
     /// A record about something that is not there any more changes nothing:
     /// the record that brought it went with an old segment.
-    fn entry(&mut self, entry: Entry, body: &[u8]) {
+    fn entry(&mut self, record: u64, entry: Entry, body: &[u8]) {
         match entry {
             Entry::Other => {}
             Entry::Message {
@@ -127,7 +141,9 @@ impl Fold<'_> {
                 }
             }
             Entry::Over { sequence } => {
-                self.messages.remove(&sequence);
+                if let Some(held) = self.messages.remove(&sequence) {
+                    self.past.insert(Kept::Own(sequence), held);
+                }
             }
             Entry::Shadow { copy, recipients } => {
                 let held = self.held(recipients, body);
@@ -155,10 +171,22 @@ impl Fold<'_> {
                     self.messages.insert(sequence, held);
                 }
             }
-            Entry::Mailbox { recipient, settles } => {
-                if let Some((msg, rcpt)) = workload::read_address(recipient.as_bytes()) {
-                    *self.stored.entry((msg, rcpt, digest(body))).or_default() += 1;
-                }
+            Entry::Mailbox {
+                database,
+                recipient,
+                at,
+                settles,
+            } => {
+                let stored = workload::read_address(recipient.as_bytes())
+                    .map(|(msg, rcpt)| (msg, rcpt, digest(body)));
+                let delivery = Delivery {
+                    database,
+                    recipient,
+                    at,
+                    msg: self.message(body),
+                    stored,
+                };
+                self.deliveries.insert(record, delivery);
                 if let Some((sequence, index)) = settles
                     && let Some(held) = self.messages.get_mut(&sequence)
                 {
@@ -211,6 +239,56 @@ impl Fold<'_> {
                 held.forks = forks;
                 held.complete = complete;
                 self.messages.insert(sequence, held);
+            }
+            Entry::Lost { database, as_of } => {
+                let lost: Vec<u64> = self
+                    .deliveries
+                    .iter()
+                    .filter(|(_, d)| d.database == database && d.at > as_of)
+                    .map(|(record, _)| *record)
+                    .collect();
+                for record in lost {
+                    if let Some(delivery) = self.deliveries.remove(&record) {
+                        let held = Held {
+                            msg: delivery.msg,
+                            recipients: vec![delivery.recipient],
+                            ..Held::default()
+                        };
+                        self.past.insert(Kept::Lost(record), held);
+                    }
+                }
+            }
+            Entry::KeptCopy { copy } => {
+                if let Some(held) = self.shadows.remove(&copy) {
+                    self.past.insert(Kept::Copy(copy), held);
+                }
+            }
+            Entry::Resubmitted {
+                sequence,
+                what,
+                recipients,
+            } => {
+                let moved = match &what {
+                    Kept::Lost(record) => self.deliveries.get(record).map(|d| Held {
+                        msg: d.msg,
+                        recipients: vec![d.recipient.clone()],
+                        ..Held::default()
+                    }),
+                    _ => None,
+                };
+                if let Some(held) = self.past.get(&what).or(moved.as_ref()) {
+                    let held = Held {
+                        msg: held.msg,
+                        recipients: recipients
+                            .iter()
+                            .filter_map(|at| held.recipients.get(*at as usize).cloned())
+                            .collect(),
+                        settled: BTreeSet::new(),
+                        about: held.about.clone(),
+                        ..Held::default()
+                    };
+                    self.messages.insert(sequence, held);
+                }
             }
         }
     }
@@ -267,7 +345,11 @@ impl Fold<'_> {
         for held in self.shadows.values() {
             held.rows(RowState::Shadow, &mut rows);
         }
-        let stored = self.stored.into_iter();
+        let mut copies: BTreeMap<(Msg, Rcpt, String), u32> = BTreeMap::new();
+        for stored in self.deliveries.into_values().filter_map(|d| d.stored) {
+            *copies.entry(stored).or_default() += 1;
+        }
+        let stored = copies.into_iter();
         Holdings {
             rows,
             stored: stored

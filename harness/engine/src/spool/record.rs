@@ -48,7 +48,10 @@ pub(super) enum Entry {
     },
     /// A message in a mailbox; its content is the body.
     Mailbox {
+        database: String,
         recipient: String,
+        /// When it was delivered, Unix milliseconds.
+        at: u64,
         /// The message and recipient that this settles.
         settles: Option<(Sequence, u32)>,
     },
@@ -81,6 +84,18 @@ pub(super) enum Entry {
         complete: bool,
         origin: Option<CopyName>,
     },
+    /// What records before this one delivered into a mailbox database after a
+    /// time is lost.
+    Lost { database: String, as_of: u64 },
+    /// A copy went into the Safety Net: it is no shadow any more.
+    KeptCopy { copy: CopyName },
+    /// Something out of the Safety Net is a message of the node again.
+    Resubmitted {
+        sequence: Sequence,
+        what: Kept,
+        /// Recipients of what was kept, by index.
+        recipients: Vec<u32>,
+    },
 }
 
 /// What is kept for a next hop: the next hop, its database and our id for it;
@@ -89,6 +104,17 @@ pub(super) enum Entry {
 pub(super) struct Fork {
     pub(super) name: CopyName,
     pub(super) recipients: Vec<u32>,
+}
+
+/// What a Safety Net keeps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kept {
+    /// A message that its node has done with.
+    Own(Sequence),
+    /// A copy whose primary has done with the message.
+    Copy(CopyName),
+    /// A delivery that a mailbox database has lost, by its record's number.
+    Lost(u64),
 }
 
 impl Entry {
@@ -165,13 +191,18 @@ impl Entry {
                 }
             }
             11 => {
-                r.text()?;
+                let database = r.text()?;
                 let recipient = r.text()?;
                 r.text()?;
-                r.u64()?;
+                let at = r.u64()?;
                 r.array::<16>()?;
                 let settles = r.option(|r| Ok((r.u64()?, r.u32()?)))?;
-                Self::Mailbox { recipient, settles }
+                Self::Mailbox {
+                    database,
+                    recipient,
+                    at,
+                    settles,
+                }
             }
             12 => {
                 let sequence = r.u64()?;
@@ -256,6 +287,60 @@ impl Entry {
                     complete,
                     origin,
                 }
+            }
+            25 => {
+                let name = r.text()?;
+                r.u8()?;
+                r.text()?;
+                let as_of = r.option(Fields::u64)?;
+                match as_of {
+                    Some(as_of) => Self::Lost {
+                        database: name,
+                        as_of,
+                    },
+                    None => Self::Other,
+                }
+            }
+            // What a Safety Net keeps is owed to nobody; it is only its place
+            // that matters, once it is sent again.
+            26 => {
+                let what = r.kept()?;
+                r.u64()?;
+                r.list(Fields::u32)?;
+                match what {
+                    Kept::Copy(copy) => Self::KeptCopy { copy },
+                    Kept::Own(_) | Kept::Lost(_) => Self::Other,
+                }
+            }
+            27 => {
+                let sequence = r.u64()?;
+                let what = r.kept()?;
+                r.u64()?;
+                r.u64()?;
+                Self::Resubmitted {
+                    sequence,
+                    what,
+                    recipients: r.list(Fields::u32)?,
+                }
+            }
+            28 => {
+                r.u64()?;
+                r.text()?;
+                r.u64()?;
+                r.u64()?;
+                r.text()?;
+                r.text()?;
+                r.u64()?;
+                r.array::<3>()?;
+                r.list(|r| {
+                    r.text()?;
+                    r.u8()
+                })?;
+                Self::Other
+            }
+            29 => {
+                r.u64()?;
+                Self::Other
             }
             _ => return Err("a known kind was expected"),
         };
@@ -392,6 +477,15 @@ impl<'a> Fields<'a> {
         })
     }
 
+    fn kept(&mut self) -> Result<Kept, &'static str> {
+        match self.u8()? {
+            1 => Ok(Kept::Own(self.u64()?)),
+            2 => Ok(Kept::Copy(self.copy_name()?)),
+            3 => Ok(Kept::Lost(self.u64()?)),
+            _ => Err("1, 2 or 3 was expected before what is kept"),
+        }
+    }
+
     fn copy_name(&mut self) -> Result<CopyName, &'static str> {
         Ok(CopyName {
             primary: self.text()?,
@@ -422,6 +516,8 @@ mod tests {
     #[test]
     fn a_record_reads_as_documented() {
         let due = Entry::Mailbox {
+            database: "db1".to_owned(),
+            at: 0,
             recipient: "m1r0@mail.test".to_owned(),
             settles: Some((7, 2)),
         };
